@@ -1,0 +1,45 @@
+"""jeoni (전이): transfer learning with classic pretrained language models, in Korean and English.
+
+Every verb of the command line is a function here, imported when it is first used, so that
+``import jeoni`` stays fast:
+
+    jeoni.load(where)       a model and its tokenizer together
+    jeoni.finetune(...)     transfer a model to a task
+    jeoni.evaluate(...)     the task's official metrics
+    jeoni.answer(...)       ask a question about a passage
+    jeoni.classify(...)     label a text
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from jeoni.base.errors import UserError
+
+if TYPE_CHECKING:
+    from jeoni.models.hub import load
+    from jeoni.recipes.evaluate import evaluate
+    from jeoni.recipes.finetune import finetune
+    from jeoni.serving.predictor import answer, classify
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "answer": "jeoni.serving.predictor",
+    "classify": "jeoni.serving.predictor",
+    "evaluate": "jeoni.recipes.evaluate",
+    "finetune": "jeoni.recipes.finetune",
+    "load": "jeoni.models.hub",
+}
+
+__all__ = ["UserError", "__version__", "answer", "classify", "evaluate", "finetune", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'jeoni' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

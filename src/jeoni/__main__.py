@@ -1,0 +1,5 @@
+"""``python -m jeoni``."""
+
+from jeoni.cli.main import run
+
+run()

@@ -1,0 +1,142 @@
+"""Recipes: small frozen models, read from YAML and ``key=value`` overrides, strict about keys."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jeoni.base.errors import UserError
+from jeoni.base.lookup import suggest
+
+
+class Config(BaseModel):
+    """Base of every settings model: frozen, and an unknown key is an error, never swallowed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def parse(model: type[C], values: Mapping[str, Any], *, where: str = "recipe") -> C:
+    """Validate ``values`` as ``model``.
+
+    Raises:
+        UserError: one line a problem, with the key's full path and the nearest right key.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, problem) for problem in error.errors()]
+        raise UserError(f"{where}: " + f"\n{where}: ".join(lines)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        UserError: missing file, broken YAML (with its line), or something that is no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"no recipe file {path}", hint=f"looked in {path.resolve()}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"cannot read recipe {path}: {error}") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise UserError(
+            f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}"
+        ) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{path}: a recipe is a mapping (key: value), this is a {type(values).__name__}"
+        )
+    return values
+
+
+def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """``values`` with ``a.b=c`` assignments applied; the right side is read as YAML.
+
+    A section given by name (``task: span_qa``) becomes ``{name: span_qa}`` when a key inside it is set.
+
+    Raises:
+        UserError: an assignment without ``=``.
+    """
+    result: dict[str, Any] = _copy(values)
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign or not key:
+            raise UserError(
+                f"{assignment!r} is not an override",
+                hint="write key=value, for example train.epochs=2 (no blanks around =)",
+            )
+        _set(result, key.split("."), _read_value(text))
+    return result
+
+
+def _read_value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    # YAML 1.1 reads 1e-4 (no dot) as a string; people write learning rates that way.
+    if isinstance(value, str):
+        try:
+            return float(value) if any(c.isdigit() for c in value) else value
+        except ValueError:
+            return value
+    return value
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def _set(target: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for key in path[:-1]:
+        inner = target.get(key)
+        if isinstance(inner, str):
+            inner = {"name": inner}
+        elif not isinstance(inner, dict):
+            inner = {}
+        target[key] = inner
+        target = inner
+    old = target.get(path[-1])
+    # `task=span_qa` after `task.max_length=384`: keep what was set inside.
+    if isinstance(old, dict) and isinstance(value, str):
+        old["name"] = value
+    else:
+        target[path[-1]] = value
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        hint = suggest(path[-1], _keys(model, path[:-1]))
+        return f"unknown key {name!r}; {hint}" if hint else f"unknown key {name!r}"
+    if problem["type"] == "missing":
+        return f"key {name!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{name}: {message} (got {problem['input']!r})" if name else message
+
+
+def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """Keys of the (nested) model that ``path`` leads to."""
+    for part in path:
+        field = model.model_fields.get(part)
+        inner = field.annotation if field else None
+        options = getattr(inner, "__args__", (inner,))
+        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)

@@ -1,0 +1,13 @@
+"""The one exception for mistakes that a user can mend."""
+
+
+class UserError(Exception):
+    """Something the user gave is wrong: a file, a column, a setting, a name.
+
+    The message says what was wrong, where, and what to do about it; the command line prints it
+    without a traceback. Anything else that escapes is a bug in jeoni.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message if hint is None else f"{message}\n  → {hint}")
+        self.hint = hint

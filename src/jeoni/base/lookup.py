@@ -1,0 +1,57 @@
+"""The only look-up by name: a file's name is the name used in recipes.
+
+``find("jeoni.tasks", "span_qa", "TASK")`` gives the object ``TASK`` of ``jeoni/tasks/span_qa.py``.
+A full path ``my_package.my_module:Name`` works too, so that a user's own family, objective, task or
+strategy needs no change to jeoni.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from typing import Any
+
+from jeoni.base.errors import UserError
+
+
+def names(package: str) -> list[str]:
+    """Names of the entries of a package: its modules, without those that start with ``_``."""
+    module = importlib.import_module(package)
+    found = (entry.name for entry in pkgutil.iter_modules(module.__path__))
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def find(package: str, name: str, attribute: str) -> Any:
+    """The object called ``attribute`` in the module ``package.name``, or ``module:Name`` anywhere.
+
+    Raises:
+        UserError: there is no such entry; the message gives the nearest names.
+    """
+    if ":" in name:
+        return _find_foreign(name)
+    known = names(package)
+    if name not in known:
+        kind = package.rpartition(".")[2].rstrip("s")
+        raise UserError(f"there is no {kind} named {name!r}", hint=suggest(name, known))
+    return getattr(importlib.import_module(f"{package}.{name}"), attribute)
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """A sentence with the nearest known name, and all of them when they are few."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    listing = f"known: {', '.join(sorted(known))}" if len(known) <= 40 else ""
+    return "; ".join(
+        part for part in (f"did you mean {near[0]!r}?" if near else "", listing) if part
+    )
+
+
+def _find_foreign(path: str) -> Any:
+    module_name, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise UserError(
+            f"cannot import {module_name!r} (from {path!r}): {error}",
+            hint="is the package installed in this environment, and its folder on PYTHONPATH?",
+        ) from error
+    except AttributeError as error:
+        raise UserError(f"module {module_name!r} has no {attribute!r} (from {path!r})") from error

@@ -1,0 +1,1 @@
+"""Floor 3: readers, the catalog of data sets, batching."""

@@ -1,0 +1,1 @@
+"""Floor 7: run a model over examples and score it."""

@@ -1,0 +1,1 @@
+"""Floor 1: official metrics, in the package, no network."""

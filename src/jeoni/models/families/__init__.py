@@ -1,0 +1,1 @@
+"""One file a family: presets, weight names, tokenizer."""

@@ -1,0 +1,1 @@
+"""Floor 3: the building blocks of the transformer."""

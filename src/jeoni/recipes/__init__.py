@@ -1,0 +1,1 @@
+"""Floor 8: what the verbs do, as short flat functions."""

@@ -1,0 +1,1 @@
+"""Floor 7: use a trained model on text."""

@@ -1,0 +1,1 @@
+"""Floor 5: one file a task type: encode, head, loss, decode, metric."""

@@ -1,0 +1,1 @@
+"""Floor 2: tokenizers with exact character offsets."""

@@ -1,0 +1,1 @@
+"""Floor 2: the one loop, its optimizer, checkpoints and ranks."""
