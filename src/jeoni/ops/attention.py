@@ -1,0 +1,271 @@
+"""Attention over packed sequences: the only place that knows how to keep them apart.
+
+``attend`` takes queries, keys and values laid end to end and lets each sequence see itself only. How
+depends on the machine:
+
+- CPU: sequences of about the same length are put side by side (``Group``) and multiplied as one
+  batch. Up to ``FUSED_FROM`` tokens an explicit product + softmax with its own backward is faster
+  than the fused kernel (``benchmarks/attention.py``), and dropout costs next to nothing.
+- GPU: the variable-length kernel on the packed tokens; with dropout, which that kernel does not
+  have, the grouped path on torch's fused kernel.
+
+Source: Vaswani et al., "Attention is all you need", 2017, section 3.2.1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jeoni.ops.dropout import keep_mask
+
+# From this length on the fused CPU kernel is faster than explicit products, without gradients;
+# with gradients, its backward is slow, and the explicit path is better until its memory (T * T a
+# head) hurts. Measured by benchmarks/attention.py.
+FUSED_FROM = 320
+FUSED_FROM_WITH_GRADIENT = 1024
+# Sequences are grouped when their lengths differ by at most this share of the longest (or this
+# many tokens): grouping saves kernel launches, padding wastes products.
+GROUP_SHARE = 1 / 16
+GROUP_TOKENS = 4
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences that are attended as one padded batch ``[b, T]``.
+
+    Attributes:
+        sequences: ``b``, how many.
+        longest: ``T``.
+        span: (start, stop) in ``[N]`` when the sequences lie together and are equally long.
+        gather: otherwise, for each of ``b * T`` places, the token that goes there ``[b * T]``.
+        inside: the places that hold a token (no padding) ``[n]``.
+        tokens: the tokens of ``inside`` ``[n]``.
+        bias: 0 at tokens, -inf at padding ``[b, 1, 1, T]``; None when there is no padding.
+    """
+
+    sequences: int
+    longest: int
+    span: tuple[int, int] | None
+    gather: Tensor | None = None
+    inside: Tensor | None = None
+    tokens: Tensor | None = None
+    bias: Tensor | None = None
+
+
+@lru_cache(maxsize=256)
+def groups_of(lengths: tuple[int, ...], device: torch.device) -> tuple[Group, ...]:
+    """Partition sequences into groups of about equal length."""
+    starts = [0]
+    for length in lengths[:-1]:
+        starts.append(starts[-1] + length)
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    groups: list[list[int]] = []
+    for i in order:
+        longest = lengths[groups[-1][0]] if groups else 0
+        if groups and longest - lengths[i] <= max(GROUP_TOKENS, longest * GROUP_SHARE):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return tuple(_group(sorted(members), starts, lengths, device) for members in groups)
+
+
+def _group(
+    members: Sequence[int], starts: Sequence[int], lengths: Sequence[int], device: torch.device
+) -> Group:
+    longest = max(lengths[i] for i in members)
+    equal = all(lengths[i] == longest for i in members)
+    if equal and members[-1] - members[0] == len(members) - 1:
+        start = starts[members[0]]
+        return Group(len(members), longest, (start, start + longest * len(members)))
+    ticks = torch.arange(longest)
+    length = torch.tensor([lengths[i] for i in members])[:, None]
+    real = ticks[None, :] < length
+    # Padding repeats the first token: any finite value will do, it is masked and dropped.
+    gather = torch.tensor([starts[i] for i in members])[:, None] + ticks[None, :] * real
+    bias = None if equal else torch.zeros(real.shape).masked_fill_(~real, float("-inf"))
+    return Group(
+        len(members),
+        longest,
+        None,
+        gather.flatten().to(device),
+        real.flatten().nonzero().flatten().to(device),
+        gather[real].to(device),
+        None if bias is None else bias[:, None, None, :].to(device),
+    )
+
+
+def attend(
+    qkv: Tensor, lengths: tuple[int, ...], *, causal: bool = False, dropout: float = 0.0
+) -> Tensor:
+    """Scaled dot-product attention within each sequence.
+
+    Args:
+        qkv: queries, keys, values, ``[N, 3, A, D]``.
+        lengths: tokens of each sequence, summing to ``N``.
+        causal: a token sees itself and those before it.
+        dropout: probability to drop an attention weight (0 outside training).
+
+    Returns:
+        ``[N, A * D]``.
+    """
+    if qkv.device.type == "cuda" and not dropout and qkv.dtype in (torch.bfloat16, torch.float16):
+        return _variable_length(qkv, lengths, causal)
+    groups = groups_of(lengths, qkv.device)
+    if qkv.device.type == "cpu":
+        gradient = torch.is_grad_enabled() and qkv.requires_grad
+        limit = FUSED_FROM_WITH_GRADIENT if gradient or dropout else FUSED_FROM
+        if max(group.longest for group in groups) < limit:
+            with torch.autocast("cpu", enabled=False):
+                result: Tensor = _Explicit.apply(  # type: ignore[no-untyped-call]
+                    qkv, groups, causal, dropout
+                )
+            return result
+    return _fused(qkv, groups, causal, dropout)
+
+
+def _variable_length(qkv: Tensor, lengths: tuple[int, ...], causal: bool) -> Tensor:
+    """The packed GPU kernel: no padding anywhere."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    ends = torch.tensor([0, *lengths], device=qkv.device).cumsum(0, dtype=torch.int32)
+    query, key, value = qkv.unbind(1)
+    window = (-1, 0) if causal else (-1, -1)
+    longest = max(lengths)
+    out = varlen_attn(query, key, value, ends, ends, longest, longest, window_size=window)
+    assert isinstance(out, Tensor)
+    return out.flatten(1)
+
+
+def _padded(qkv: Tensor, group: Group) -> Tensor:
+    """The group's part of ``[N, 3, A, D]`` as ``[3, b, A, T, D]`` (a view that is not contiguous)."""
+    if group.span is not None:
+        part = qkv[group.span[0] : group.span[1]]
+    else:
+        assert group.gather is not None
+        part = qkv.index_select(0, group.gather)
+    return part.unflatten(0, (group.sequences, group.longest)).permute(2, 0, 3, 1, 4)
+
+
+def _place(target: Tensor, group: Group, padded: Tensor) -> None:
+    """Write ``[b * T, ...]`` to the group's tokens in ``[N, ...]``, without the padding."""
+    if group.span is not None:
+        target[group.span[0] : group.span[1]] = padded
+    else:
+        assert group.inside is not None
+        assert group.tokens is not None
+        target.index_copy_(0, group.tokens, padded.index_select(0, group.inside))
+
+
+def _causal_bias(length: int, like: Tensor) -> Tensor:
+    return torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device).triu_(
+        1
+    )
+
+
+def _fused(qkv: Tensor, groups: Sequence[Group], causal: bool, dropout: float) -> Tensor:
+    """torch's fused kernel, a group at a time."""
+    heads, size = qkv.shape[2:]
+    parts, tokens = [], []
+    for group in groups:
+        query, key, value = _padded(qkv, group).unbind(0)
+        mask = None if group.bias is None else group.bias.to(query.dtype)
+        if mask is not None and causal:
+            mask = mask + _causal_bias(group.longest, query)
+        out = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, mask, dropout, is_causal=causal and mask is None
+        )
+        out = out.transpose(1, 2).reshape(-1, heads * size)
+        if group.span is not None:
+            parts.append(out)
+            tokens.append(torch.arange(*group.span, device=qkv.device))
+        else:
+            assert group.inside is not None
+            assert group.tokens is not None
+            parts.append(out.index_select(0, group.inside))
+            tokens.append(group.tokens)
+    if len(parts) == 1 and groups[0].span is not None:
+        return parts[0]
+    return torch.empty_like(qkv[:, 0].flatten(1)).index_copy(
+        0, torch.cat(tokens), torch.cat(parts).to(qkv.dtype)
+    )
+
+
+class _Explicit(torch.autograd.Function):
+    """Products and softmax written out, a group at a time, with their own backward.
+
+    Dropout's scale is put on the output (``[T, D]``) rather than on the weights (``[T, T]``), which
+    is the same product and touches less memory.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: Tensor, groups: Sequence[Group], causal: bool, dropout: float
+    ) -> Tensor:
+        heads, size = qkv.shape[2:]
+        out = torch.empty(qkv.shape[0], heads * size, dtype=qkv.dtype)
+        saved: list[Tensor | None] = []
+        scale = 1.0
+        for group in groups:
+            query, key, value = _padded(qkv, group).contiguous().flatten(1, 2).unbind(0)
+            scores = torch.bmm(query, key.transpose(1, 2)).mul_(size**-0.5)
+            if group.bias is not None:
+                shape = (group.sequences, heads, group.longest, group.longest)
+                scores.view(shape).add_(group.bias)
+            if causal:
+                scores.add_(_causal_bias(group.longest, scores))
+            weights = torch.softmax(scores, -1)
+            keep = None
+            if dropout:
+                keep, scale = keep_mask(weights.shape, dropout)
+            context = torch.bmm(weights if keep is None else weights * keep, value)
+            if keep is not None:
+                context.mul_(scale)
+            context = context.unflatten(0, (group.sequences, heads)).transpose(1, 2)
+            _place(out, group, context.reshape(-1, heads * size))
+            saved += [query, key, value, weights, keep]
+        ctx.save_for_backward(*saved)
+        ctx.groups, ctx.scale, ctx.shape = groups, scale, qkv.shape
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        heads, size = ctx.shape[2:]
+        grad = gradients[0].unflatten(1, (heads, size))
+        if ctx.scale != 1.0:
+            grad = grad * ctx.scale
+        result = torch.empty(ctx.shape, dtype=grad.dtype)
+        saved = ctx.saved_tensors
+        for number, group in enumerate(ctx.groups):
+            query, key, value, weights, keep = saved[5 * number : 5 * number + 5]
+            d_out = _padded_gradient(grad, group)
+            d_value = torch.bmm(
+                (weights if keep is None else weights * keep).transpose(1, 2), d_out
+            )
+            d_weights = torch.bmm(d_out, value.transpose(1, 2))
+            if keep is not None:
+                d_weights *= keep
+            d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+            d_scores *= size**-0.5
+            parts = (torch.bmm(d_scores, key), torch.bmm(d_scores.transpose(1, 2), query), d_value)
+            stacked = torch.stack(parts, 1).unflatten(0, (group.sequences, heads))
+            # [b, A, 3, T, D] -> [b * T, 3, A, D]
+            _place(result, group, stacked.permute(0, 3, 2, 1, 4).flatten(0, 1))
+        return result, None, None, None
+
+
+def _padded_gradient(grad: Tensor, group: Group) -> Tensor:
+    """The group's part of ``[N, A, D]`` as ``[b * A, T, D]``, zero at padding."""
+    shape = (group.sequences, group.longest, *grad.shape[1:])
+    if group.span is not None:
+        part = grad[group.span[0] : group.span[1]].view(shape)
+    else:
+        assert group.inside is not None
+        assert group.tokens is not None
+        part = torch.zeros(shape[0] * shape[1], *shape[2:], dtype=grad.dtype)
+        part.index_copy_(0, group.inside, grad.index_select(0, group.tokens))
+        part = part.view(shape)
+    return part.transpose(1, 2).flatten(0, 1).contiguous()
