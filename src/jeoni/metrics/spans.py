@@ -1,0 +1,289 @@
+"""Official scores for span question answering: SQuAD 1.1, SQuAD 2.0, KorQuAD 1.0.
+
+The numbers equal those of the published scripts, faults included, to the last digit. Sources:
+Rajpurkar et al. 2016 (SQuAD), Rajpurkar et al. 2018 (SQuAD 2.0), Lim et al. 2019 (KorQuAD 1.0), and
+their ``evaluate`` scripts. Where an official number is not what it seems, an honest one stands
+beside it under another name (``attainable_best_*``).
+"""
+
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+References = Mapping[str, Sequence[str]]
+Predictions = Mapping[str, str]
+Scores = Mapping[str, tuple[float, float]]
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
+
+
+@dataclass(frozen=True)
+class SpanScores:
+    """What a span scorer returns.
+
+    Attributes:
+        exact_match: percent (SQuAD 2.0 calls it ``exact``).
+        f1: percent.
+        per_question: for every reference id its (exact match, F1), each 0 to 1, whose means the two
+            figures above are.
+        details: further official figures under their official names, and ``attainable_best_*``.
+    """
+
+    exact_match: float
+    f1: float
+    per_question: Scores
+    details: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, float]:
+        """All figures by name, without the single questions."""
+        return {"exact_match": self.exact_match, "f1": self.f1, **self.details}
+
+
+def normalize_squad(text: str) -> str:
+    """Lower case, no ASCII punctuation, no English articles, single blanks: in that order."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def normalize_korquad(text: str) -> str:
+    """Quotation marks and brackets to blanks, lower case, no ASCII punctuation, single blanks."""
+    return " ".join(text.translate(_KORQUAD_BLANKS).lower().translate(_NO_PUNCTUATION).split())
+
+
+def squad_v1(references: References, predictions: Predictions) -> SpanScores:
+    """SQuAD 1.1: exact match and F1 over words.
+
+    As in the official script, a question without prediction counts 0, predictions for unknown ids
+    are ignored, and two sides that are empty after normalization have exact match 1 but F1 0.
+
+    Args:
+        references: accepted answer texts of each question id.
+        predictions: answer text of each question id.
+
+    Raises:
+        ValueError: no question, or one without answers.
+    """
+    return _score_answerable(references, predictions, normalize_squad, str.split)
+
+
+def korquad_v1(references: References, predictions: Predictions) -> SpanScores:
+    """KorQuAD 1.0: exact match (blanks count) and F1 over characters without blanks.
+
+    Arguments, errors and the treatment of missing, unknown and empty answers as in ``squad_v1``.
+    """
+    return _score_answerable(references, predictions, normalize_korquad, _characters)
+
+
+def squad_v2(
+    references: References,
+    predictions: Predictions,
+    na_probs: Mapping[str, float] | None = None,
+    threshold: float = 1.0,
+) -> SpanScores:
+    """SQuAD 2.0: as 1.1, with questions that have no answer.
+
+    ``details`` has ``total``, ``HasAns_*`` and ``NoAns_*`` (where there are such questions) and,
+    with ``na_probs``, ``best_exact``, ``best_f1`` with their ``_thresh``, and average precision
+    ``pr_exact_ap``, ``pr_f1_ap``, ``pr_oracle_ap`` (percent; if any question has an answer).
+
+    The official ``best_*`` may lie inside a group of equal probabilities, where no threshold
+    reaches, and calls "never answer" threshold 0 even if there are lower values.
+    ``attainable_best_*`` are the best scores that some ``threshold`` really gives, with it.
+
+    Args:
+        references: accepted answer texts of each question id; none where it has no answer.
+        predictions: answer text of each question id; "" for no answer. Unknown ids are ignored.
+        na_probs: for each id how sure it is that there is no answer: any number, higher is surer.
+            The order of the mapping settles ties in ``best_*``. Unknown ids are ignored, in
+            average precision too (the official script stops there).
+        threshold: a question with a higher ``na_probs`` (if given) is scored as not answered.
+
+    Raises:
+        ValueError: no question, or one without prediction or without a finite probability.
+    """
+    _require_questions(references)
+    _require_all(references, predictions, "prediction")
+    raw = {id: _score_v2(answers, predictions[id]) for id, answers in references.items()}
+    if na_probs is None:
+        return SpanScores(*_means(raw.values()), raw, _groups(references, raw))
+    _require_all(references, na_probs, "no-answer probability")
+    if bad := [id for id in references if not math.isfinite(na_probs[id])]:
+        raise ValueError(f"question {bad[0]!r}: no-answer probability {na_probs[bad[0]]}")
+    empty = {id: (0.0, 0.0) if answers else (1.0, 1.0) for id, answers in references.items()}
+    final = {id: empty[id] if na_probs[id] > threshold else raw[id] for id in raw}
+    details = _groups(references, final) | _searched(references, predictions, na_probs, raw, empty)
+    return SpanScores(*_means(final.values()), final, details)
+
+
+SCORERS: Mapping[str, Callable[..., SpanScores]] = {
+    "squad_v1": squad_v1,
+    "squad_v2": squad_v2,
+    "korquad_v1": korquad_v1,
+}
+
+
+def _characters(normalized: str) -> list[str]:
+    return [c for c in normalized if not c.isspace()]
+
+
+def _f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
+    """F1 of two multisets; 0 if either is empty."""
+    same = sum((Counter(predicted) & Counter(gold)).values())
+    if same == 0:
+        return 0.0
+    precision, recall = same / len(predicted), same / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _score_answerable(
+    references: References,
+    predictions: Predictions,
+    normalize: Callable[[str], str],
+    tokens: Callable[[str], list[str]],
+) -> SpanScores:
+    _require_questions(references)
+    scores: dict[str, tuple[float, float]] = {}
+    for id, answers in references.items():
+        if not answers:
+            raise ValueError(f"question {id!r} has no reference answer; squad_v2 allows that")
+        if id not in predictions:
+            scores[id] = (0.0, 0.0)
+            continue
+        predicted, golds = normalize(predictions[id]), [normalize(a) for a in answers]
+        scores[id] = (
+            float(predicted in golds),
+            max(_f1(tokens(predicted), tokens(gold)) for gold in golds),
+        )
+    return SpanScores(*_means(scores.values()), scores)
+
+
+def _score_v2(answers: Sequence[str], prediction: str) -> tuple[float, float]:
+    # Answers that normalize to nothing do not count; a question left without any expects "".
+    golds = [gold for gold in map(normalize_squad, answers) if gold] or [""]
+    predicted = normalize_squad(prediction)
+    if not predicted or golds == [""]:
+        right = float(predicted in golds)
+        return right, right
+    return float(predicted in golds), max(_f1(predicted.split(), gold.split()) for gold in golds)
+
+
+def _means(scores: Collection[tuple[float, float]]) -> tuple[float, float]:
+    """Mean exact match and F1 in percent."""
+    exact, f1 = (100.0 * sum(column) / len(scores) for column in zip(*scores, strict=True))
+    return exact, f1
+
+
+def _groups(references: References, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Scores of the questions with, and of those without an answer, where there are any."""
+    result: dict[str, float] = {"total": len(references)}
+    for name, has_answer in (("HasAns", True), ("NoAns", False)):
+        chosen = [scores[id] for id, answers in references.items() if bool(answers) is has_answer]
+        if chosen:
+            exact, f1 = _means(chosen)
+            result |= {f"{name}_exact": exact, f"{name}_f1": f1, f"{name}_total": len(chosen)}
+    return result
+
+
+def _searched(
+    references: References,
+    predictions: Predictions,
+    na_probs: Mapping[str, float],
+    raw: Scores,
+    empty: Scores,
+) -> dict[str, float]:
+    """The figures over all thresholds, from the scores when all or no questions are answered."""
+    details: dict[str, float] = {}
+    order = sorted((id for id in na_probs if id in raw), key=lambda id: na_probs[id])
+    levels = [na_probs[id] for id in order]
+    for column, name in enumerate(("exact", "f1")):
+        scores = {id: raw[id][column] for id in order}
+        best, threshold = _best_official(references, predictions, na_probs, scores)
+        details |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
+        gains = [scores[id] - empty[id][column] for id in order]
+        best, threshold = _best_attainable(levels, gains, sum(s[column] for s in empty.values()))
+        details |= {f"attainable_best_{name}": best, f"attainable_best_{name}_thresh": threshold}
+        details |= _average_precision(f"pr_{name}_ap", references, levels, scores)
+    return details | _average_precision(
+        "pr_oracle_ap", references, levels, dict.fromkeys(order, 1.0)
+    )
+
+
+def _best_official(
+    references: References,
+    predictions: Predictions,
+    na_probs: Mapping[str, float],
+    scores: Mapping[str, float],
+) -> tuple[float, float]:
+    """Best score (percent) and threshold as the official script searches them.
+
+    ``scores`` are in the order of ascending probability, here and in ``_average_precision``.
+    """
+    current: float = sum(not answers for answers in references.values())
+    best, threshold = current, 0.0
+    for id, score in scores.items():
+        # "the" is right where there is no answer, yet costs 1 here: the official script's choice.
+        current += score if references[id] else -float(bool(predictions[id]))
+        if current > best:
+            best, threshold = current, na_probs[id]
+    return 100.0 * best / len(scores), threshold
+
+
+def _best_attainable(
+    levels: Sequence[float], gains: Sequence[float], start: float
+) -> tuple[float, float]:
+    """Best score (percent) and threshold over all thresholds there are.
+
+    Args:
+        levels: no-answer probabilities, ascending.
+        gains: what answering each question adds to the sum of scores.
+        start: sum of scores when nothing is answered.
+    """
+    best, threshold = start, math.nextafter(levels[0], -math.inf)
+    sums = list(accumulate(gains, initial=start))
+    for end in _group_ends(levels):
+        if sums[end + 1] > best:
+            best, threshold = sums[end + 1], levels[end]
+    return 100.0 * best / len(levels), threshold
+
+
+def _average_precision(
+    name: str,
+    references: References,
+    levels: Sequence[float],
+    scores: Mapping[str, float],
+) -> dict[str, float]:
+    """Area under precision over recall of the answered questions, if any can be answered."""
+    answerable = sum(bool(answers) for answers in references.values())
+    if not answerable:
+        return {}
+    area = found = recall = 0.0
+    ends = set(_group_ends(levels))
+    for index, (id, score) in enumerate(scores.items()):
+        found += score if references[id] else 0.0
+        if index in ends:
+            area += found / (index + 1) * (found / answerable - recall)
+            recall = found / answerable
+    return {name: 100.0 * area}
+
+
+def _group_ends(levels: Sequence[float]) -> Iterator[int]:
+    """Index of the last of each run of equal values."""
+    for index, level in enumerate(levels):
+        if index + 1 == len(levels) or levels[index + 1] != level:
+            yield index
+
+
+def _require_questions(references: References) -> None:
+    if not references:
+        raise ValueError("there is no question to score")
+
+
+def _require_all(references: References, given: Mapping[str, object], what: str) -> None:
+    missing = [id for id in references if id not in given]
+    if missing:
+        raise ValueError(f"{len(missing)} questions have no {what}; the first is {missing[0]!r}")
