@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,23 +17,76 @@ def open_binary(path: Path) -> IO[bytes]:
     """Open for reading; ``.gz`` and ``.zst`` are decompressed as they are read.
 
     Raises:
-        UserError: no such file, a folder, or not readable.
+        UserError: no such file, a folder, not readable, or (while it is read) damaged or cut off.
     """
     try:
-        if path.suffix == ".zst":
-            import zstandard
-
-            stream = zstandard.ZstdDecompressor().stream_reader(
-                path.open("rb"), read_across_frames=True, closefd=True
-            )
-            return io.BufferedReader(stream)
-        if path.suffix == ".gz":
-            return gzip.open(path, "rb")
-        return path.open("rb")
+        stream = path.open("rb")
     except FileNotFoundError:
         raise UserError(f"no file {path}", hint=f"looked in {path.resolve().parent}") from None
     except OSError as error:
         raise UserError(f"cannot open {path}: {error.strerror or error}") from None
+    chunks = {".gz": _gunzip, ".zst": _unzstd}.get(path.suffix)
+    if chunks is None:
+        return stream
+    return io.BufferedReader(_Decompressed(path, stream, chunks(stream)), _CHUNK)
+
+
+_CHUNK = 1 << 16
+
+
+class _Decompressed(io.RawIOBase):
+    """What ``chunks`` yield, as a stream whose errors name the file."""
+
+    def __init__(self, path: Path, source: IO[bytes], chunks: Iterator[bytes]) -> None:
+        self._path, self._source, self._chunks, self._rest = path, source, chunks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            while not self._rest:
+                self._rest = next(self._chunks)
+        except StopIteration:
+            return 0
+        except (EOFError, OSError, ValueError) as error:
+            raise UserError(
+                f"{self._path}: damaged or cut off: {error}", hint="copy or download it again"
+            ) from None
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def _gunzip(source: IO[bytes]) -> Iterator[bytes]:
+    stream = gzip.GzipFile(fileobj=source)
+    try:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+
+
+def _unzstd(source: IO[bytes]) -> Iterator[bytes]:
+    # zstandard's own reader takes a file that ends inside a frame for a whole one.
+    import zstandard
+
+    frame, begun = zstandard.ZstdDecompressor().decompressobj(), False
+    while data := source.read(_CHUNK):
+        while data:
+            try:
+                yield frame.decompress(data)
+            except zstandard.ZstdError as error:
+                raise ValueError(str(error)) from None
+            data, begun = frame.unused_data, not frame.eof
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+    if begun:
+        raise EOFError("it ends inside a zstd frame")
 
 
 @contextlib.contextmanager
