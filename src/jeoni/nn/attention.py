@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, lengths: tuple[int, ...]) -> Tensor:
         """``[N, H]`` to ``[N, H]``."""
-        qkv = self.qkv(x).unflatten(1, (3, self.heads, -1))
+        qkv = self.qkv(x).view(x.shape[0], 3, self.heads, -1)
         dropout = self.dropout if self.training else 0.0
         result: Tensor = self.out(attend(qkv, lengths, causal=self.causal, dropout=dropout))
         return result

@@ -58,4 +58,5 @@ class Block(nn.Module):
             post: Tensor = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
             return post
         x = x + self.dropout(self.attention(self.attention_norm(x), lengths))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        pre: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return pre

@@ -147,7 +147,7 @@ def _padded(qkv: Tensor, group: Group) -> Tensor:
     else:
         assert group.gather is not None
         part = qkv.index_select(0, group.gather)
-    return part.unflatten(0, (group.sequences, group.longest)).permute(2, 0, 3, 1, 4)
+    return part.reshape(group.sequences, group.longest, *qkv.shape[1:]).permute(2, 0, 3, 1, 4)
 
 
 def _place(target: Tensor, group: Group, padded: Tensor) -> None:
@@ -224,7 +224,7 @@ class _Explicit(torch.autograd.Function):
             context = torch.bmm(weights if keep is None else weights * keep, value)
             if keep is not None:
                 context.mul_(scale)
-            context = context.unflatten(0, (group.sequences, heads)).transpose(1, 2)
+            context = context.view(group.sequences, heads, -1, size).transpose(1, 2)
             _place(out, group, context.reshape(-1, heads * size))
             saved += [query, key, value, weights, keep]
         ctx.save_for_backward(*saved)
@@ -234,7 +234,7 @@ class _Explicit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         heads, size = ctx.shape[2:]
-        grad = gradients[0].unflatten(1, (heads, size))
+        grad = gradients[0].view(-1, heads, size)
         if ctx.scale != 1.0:
             grad = grad * ctx.scale
         result = torch.empty(ctx.shape, dtype=grad.dtype)
@@ -251,7 +251,7 @@ class _Explicit(torch.autograd.Function):
             d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
             d_scores *= size**-0.5
             parts = (torch.bmm(d_scores, key), torch.bmm(d_scores.transpose(1, 2), query), d_value)
-            stacked = torch.stack(parts, 1).unflatten(0, (group.sequences, heads))
+            stacked = torch.stack(parts, 1).view(group.sequences, heads, 3, -1, size)
             # [b, A, 3, T, D] -> [b * T, 3, A, D]
             _place(result, group, stacked.permute(0, 3, 2, 1, 4).flatten(0, 1))
         return result, None, None, None

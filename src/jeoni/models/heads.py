@@ -1,0 +1,55 @@
+"""The published heads that a checkpoint may bring, rebuilt from its tensors."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from jeoni.models.model import Model
+from jeoni.nn.heads import ClassificationHead, MaskedLMHead, ReplacedTokenHead, SpanHead
+
+
+def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """A head of a published kind, of the size that its tensors have.
+
+    Args:
+        kind: ``span``, ``classification``, ``next_sentence``, ``masked_lm`` or ``replaced_token``.
+        model: whose family and sizes count.
+        tensors: the head's tensors, by our names.
+    """
+    match kind:
+        case "span":
+            return SpanHead(model.spec.hidden)
+        case "classification":
+            return classification_head(model, tensors["out.weight"].shape[0])
+        case "next_sentence":
+            return classification_head(model, 2)
+        case "masked_lm":
+            return masked_lm_head(model)
+        case "replaced_token":
+            return ReplacedTokenHead(model.spec.hidden, activation=model.spec.activation)
+    raise ValueError(f"no published head is called {kind!r}")
+
+
+def classification_head(model: Model, classes: int) -> ClassificationHead:
+    """A sequence classification head in the style of the model's family."""
+    style = model.family.classification
+    dropout = model.config.get("classifier_dropout")
+    return ClassificationHead(
+        model.spec.hidden,
+        classes,
+        activation=style.activation,
+        dropout=model.spec.dropout if dropout is None else float(dropout),
+        dropout_first=style.dropout_first,
+    )
+
+
+def masked_lm_head(model: Model) -> MaskedLMHead:
+    """A vocabulary head in the style of the model's family."""
+    spec = model.spec
+    return MaskedLMHead(
+        spec.hidden,
+        spec.width,
+        spec.vocab,
+        activation=model.family.lm_activation or spec.activation,
+        norm_eps=spec.norm_eps,
+    )

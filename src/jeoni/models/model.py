@@ -1,0 +1,211 @@
+"""A model: backbone, heads, and the tokenizer that goes with them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from jeoni.base.batch import Batch
+from jeoni.base.errors import UserError
+from jeoni.models.backbone import Backbone, initialize
+from jeoni.models.family import Family
+from jeoni.models.spec import ArchSpec
+from jeoni.models.weights import expand, to_ours
+from jeoni.text.tokenizer import Tokenizer
+
+Input = str | tuple[str, str] | Sequence[int]
+TOKENS_A_BATCH = 8192
+
+
+class Model(nn.Module):
+    """A backbone with any number of heads, its tokenizer, and what it was read from.
+
+    Args:
+        family: the family's data.
+        spec: architecture.
+        backbone: built as ``spec`` says.
+        tokenizer: None if there is none (a model can be trained on ready-made ids).
+        spare: tensors of the checkpoint that no part took yet, by their name there; ``add_head`` looks
+            here.
+        config: keys of config.json that are passed on unread.
+        settings: what jeoni.json says about the task the model was trained for.
+        labels: class names, where the checkpoint has them.
+
+    Attributes:
+        fresh: names of the parameters that were drawn, not loaded. Strategies read this.
+    """
+
+    def __init__(
+        self,
+        *,
+        family: Family,
+        spec: ArchSpec,
+        backbone: Backbone,
+        tokenizer: Tokenizer | None = None,
+        spare: Mapping[str, Tensor] | None = None,
+        config: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.family = family
+        self.spec = spec
+        self.backbone = backbone
+        self.heads = nn.ModuleDict()
+        self._tokenizer = tokenizer
+        self.spare = dict(spare or {})
+        self.config = dict(config or {})
+        self.settings = dict(settings or {})
+        self.labels = list(labels) if labels is not None else None
+        self.fresh: set[str] = set()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer.
+
+        Raises:
+            UserError: the model came without one.
+        """
+        if self._tokenizer is None:
+            raise UserError(
+                "this model has no tokenizer",
+                hint="put tokenizer.json or vocab.txt beside its config.json, or give lists of ids",
+            )
+        return self._tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Hidden states of the last layer, ``[N, H]``."""
+        hidden: Tensor = self.backbone(batch)
+        return hidden
+
+    def add_head(self, kind: str, head: nn.Module, *, seed: int = 0) -> nn.Module:
+        """Attach a head; take its weights from the checkpoint's spare tensors where names and shapes fit.
+
+        Args:
+            kind: the key in ``heads``; kinds that the family's table knows are written in its layout.
+            head: the module.
+            seed: draws what is not loaded.
+
+        Returns:
+            The head that is now there.
+        """
+        initialize(head, std=self.spec.init_range, seed=seed)
+        if kind in self.family.heads:
+            loaded, _ = to_ours(self.spare, expand(self.family.heads[kind], self.spec.layers))
+        else:
+            prefix = f"heads.{kind}."
+            loaded = {
+                k.removeprefix(prefix): v for k, v in self.spare.items() if k.startswith(prefix)
+            }
+        own = dict(head.named_parameters())
+        for name, tensor in loaded.items():
+            if name in own and own[name].shape == tensor.shape:
+                own[name].data.copy_(tensor)
+                own.pop(name)
+        self.fresh |= {f"heads.{kind}.{name}" for name in own}
+        self.heads[kind] = head
+        return head
+
+    def layer_of(self, name: str) -> int:
+        """Depth of a parameter: 0 embeddings, 1..L blocks, L + 1 heads (for layer-wise rates)."""
+        parts = name.split(".")
+        if parts[0] == "heads":
+            return self.spec.layers + 1
+        if parts[1] == "stack":
+            return int(parts[3]) + 1 if parts[2] == "blocks" else self.spec.layers
+        return 0
+
+    def hidden_states(self, inputs: Iterable[Input]) -> list[NDArray[np.float32]]:
+        """Hidden states of every layer for every input, each on its own, without dropout.
+
+        Args:
+            inputs: texts, (text, pair) tuples, or lists of token ids that are used as they are.
+
+        Returns:
+            For each input an array ``[L + 1, T, H]``, float32: the embedding output first, then
+            every layer. It does not depend on the other inputs.
+
+        Raises:
+            UserError: an input without tokens, longer than the model's positions, or with an id
+                outside the vocabulary.
+        """
+        sequences = [self._ids(item, number) for number, item in enumerate(inputs)]
+        order = sorted(range(len(sequences)), key=lambda i: len(sequences[i][0]))
+        result: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(sequences)
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                for chunk in _chunks(order, [len(ids) for ids, _ in sequences]):
+                    chosen = [sequences[i] for i in chunk]
+                    batch = Batch.pack([ids for ids, _ in chosen], [s for _, s in chosen])
+                    states = torch.stack(self.backbone.states(batch.to(self.device)))
+                    for i, part in zip(
+                        chunk, torch.split(states, batch.lengths, dim=1), strict=True
+                    ):
+                        result[i] = part.float().cpu().numpy()
+        finally:
+            self.train(training)
+        return result
+
+    def _ids(self, item: Input, number: int) -> tuple[list[int], list[int]]:
+        if isinstance(item, str):
+            encoding = self.tokenizer.encode(item)
+            ids, segments = list(encoding.ids), list(encoding.segments)
+        elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+            encoding = self.tokenizer.encode(item[0], str(item[1]))
+            ids, segments = list(encoding.ids), list(encoding.segments)
+        else:
+            try:
+                ids = [int(token) for token in item]
+            except (TypeError, ValueError):
+                raise UserError(
+                    f"input {number}: neither a text, a pair of texts, nor a list of token ids"
+                ) from None
+            segments = [0] * len(ids)
+        self.check_ids(ids, f"input {number}")
+        return ids, segments
+
+    def check_ids(self, ids: Sequence[int], where: str) -> None:
+        """Raise UserError if the model cannot take the ids: none, too many, or outside the vocabulary."""
+        if not ids:
+            raise UserError(f"{where}: no tokens")
+        if len(ids) > self.spec.positions:
+            raise UserError(
+                f"{where}: {len(ids)} tokens, but the model has {self.spec.positions} positions",
+                hint="shorten the text, or cut it into windows",
+            )
+        if min(ids) < 0 or max(ids) >= self.spec.vocab:
+            bad = next(i for i in ids if not 0 <= i < self.spec.vocab)
+            raise UserError(
+                f"{where}: id {bad} is outside the vocabulary (0..{self.spec.vocab - 1})"
+            )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model in Hugging Face layout: config, weights, tokenizer (see ``hub.save``)."""
+        from jeoni.models import hub
+
+        return hub.save(self, Path(folder))
+
+
+def _chunks(order: Sequence[int], lengths: Sequence[int]) -> Iterable[list[int]]:
+    """Cut ``order`` so that no chunk has more than ``TOKENS_A_BATCH`` tokens (or is one input)."""
+    chunk: list[int] = []
+    total = 0
+    for i in order:
+        if chunk and total + lengths[i] > TOKENS_A_BATCH:
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(i)
+        total += lengths[i]
+    if chunk:
+        yield chunk

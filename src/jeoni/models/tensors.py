@@ -1,0 +1,84 @@
+"""Tensors on disk: safetensors, sharded or not, and old pickles read without running code."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jeoni.base.errors import UserError
+from jeoni.base.files import read_json, replacing
+
+SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint folder, as float32 on the CPU where they are floats.
+
+    safetensors come first; a ``pytorch_model.bin`` is read by torch's ``weights_only`` loader, which
+    builds tensors and runs nothing.
+
+    Raises:
+        UserError: no weights, damaged weights, or a pickle that is more than tensors.
+    """
+    if (folder / SAFE).exists():
+        tensors = _safe(folder / SAFE)
+    elif (folder / SAFE_INDEX).exists():
+        tensors = _sharded(folder, folder / SAFE_INDEX)
+    elif (folder / PICKLE).exists():
+        tensors = _pickled(folder / PICKLE)
+    elif (folder / PICKLE_INDEX).exists():
+        tensors = _sharded(folder, folder / PICKLE_INDEX)
+    else:
+        raise UserError(f"no weights in {folder}", hint=f"looked for {SAFE} and {PICKLE}")
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def write(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write safetensors whole or not at all."""
+    with replacing(path) as temporary:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"format": "pt"})
+
+
+def _safe(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path}: damaged or not safetensors: {error}", hint="fetch or copy the file again"
+        ) from None
+
+
+def _pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: refused: the file is no plain dictionary of tensors, loading it would run code",
+            hint="convert it to safetensors where you trust it",
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise UserError(f"{path}: not a dictionary of tensors")
+    return loaded
+
+
+def _sharded(folder: Path, index: Path) -> dict[str, Tensor]:
+    content = read_json(index)
+    try:
+        names = sorted({str(name) for name in content["weight_map"].values()})
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{index}: no 'weight_map'") from None
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        if Path(name).name != name:
+            raise UserError(f"{index}: shard {name!r} is outside the folder")
+        path = folder / name
+        if not path.exists():
+            raise UserError(f"{index} names {name}, which is not there")
+        tensors |= _safe(path) if path.suffix == ".safetensors" else _pickled(path)
+    return tensors

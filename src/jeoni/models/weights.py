@@ -1,0 +1,75 @@
+"""Weight names, there and back: a reversible table between our names and a checkpoint's.
+
+Our names are those of the modules (``stack.blocks.0.attention.qkv.weight``); a family's table says,
+row by row, what the Hugging Face checkpoint of the family calls them. A row can also join several of
+their tensors into one of ours (query, key, value). ``{i}`` in a row stands for the layer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of our tensors, and the one or several of theirs that it is made of (joined on dim 0)."""
+
+    ours: str
+    theirs: tuple[str, ...]
+
+
+def row(ours: str, *theirs: str) -> tuple[Row, Row]:
+    """Rows for weight and bias of a linear layer or a norm."""
+    return (
+        Row(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs)),
+        Row(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs)),
+    )
+
+
+def expand(rows: Iterable[Row], layers: int) -> list[Row]:
+    """The table for a model of so many layers: ``{i}`` filled in."""
+    full = []
+    for entry in rows:
+        count = layers if "{i}" in entry.ours else 1
+        for i in range(count):
+            filled = tuple(name.replace("{i}", str(i)) for name in entry.theirs)
+            full.append(Row(entry.ours.replace("{i}", str(i)), filled))
+    return full
+
+
+def to_ours(
+    tensors: Mapping[str, Tensor], rows: Sequence[Row]
+) -> tuple[dict[str, Tensor], set[str]]:
+    """Our tensors made from theirs, and the names of theirs that were used.
+
+    A row whose tensors are not all there gives nothing; the caller knows whether that is an error.
+    """
+    result: dict[str, Tensor] = {}
+    used: set[str] = set()
+    for entry in rows:
+        if all(name in tensors for name in entry.theirs):
+            parts = [tensors[name] for name in entry.theirs]
+            result[entry.ours] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            used.update(entry.theirs)
+    return result, used
+
+
+def to_theirs(tensors: Mapping[str, Tensor], rows: Sequence[Row]) -> dict[str, Tensor]:
+    """Their tensors made from ours: the inverse of ``to_ours``."""
+    result: dict[str, Tensor] = {}
+    for entry in rows:
+        if entry.ours in tensors:
+            parts = tensors[entry.ours].chunk(len(entry.theirs))
+            for name, part in zip(entry.theirs, parts, strict=True):
+                result[name] = part.contiguous()
+    return result
+
+
+def rename(name: str, replacements: Sequence[tuple[str, str]]) -> str:
+    """A legacy name brought up to date: the first matching ending is replaced."""
+    for old, new in replacements:
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name

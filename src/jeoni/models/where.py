@@ -1,0 +1,93 @@
+"""From what a user writes for a model to a folder on this machine."""
+
+import contextlib
+import importlib.util
+from pathlib import Path
+
+from jeoni.base.errors import UserError
+
+CONFIG = "config.json"
+
+
+def resolve(where: str | Path) -> Path:
+    """The folder with config.json that ``where`` means.
+
+    Args:
+        where: a folder in Hugging Face layout; a run folder (its ``model/`` is meant);
+            ``package:NAME`` or ``package:NAME/sub/folder`` for weights inside an installed Python
+            package; or a hub id (``org/name``), fetched only when the network is there.
+
+    Raises:
+        UserError: nothing there; the message says what was looked for.
+    """
+    text = str(where)
+    if text.startswith("package:"):
+        return _in_package(text.removeprefix("package:"))
+    folder = Path(where).expanduser()
+    if folder.is_dir():
+        for candidate in (folder, folder / "model"):
+            if (candidate / CONFIG).exists():
+                return candidate
+        raise UserError(
+            f"no model in {folder}: neither {CONFIG} nor model/{CONFIG}",
+            hint="has the run that should have written it finished?",
+        )
+    if folder.is_file():
+        raise UserError(f"{folder} is a file", hint="a model is a folder with config.json in it")
+    if text.count("/") <= 1 and not text.startswith((".", "/", "~")):
+        return _from_hub(text)
+    raise UserError(f"no folder {folder}", hint=f"looked in {folder.resolve().parent}")
+
+
+def _in_package(path: str) -> Path:
+    name, _, inside = path.partition("/")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            f"no installed package {name!r} (from 'package:{path}')",
+            hint=f"pip install {name.replace('_', '-')}",
+        )
+    root = Path(next(iter(spec.submodule_search_locations))).resolve()
+    folder = (root / inside).resolve()
+    if not folder.is_relative_to(root):
+        raise UserError(f"'package:{path}' leads out of the package")
+    for candidate in (folder, folder / "model"):
+        if (candidate / CONFIG).exists():
+            return candidate
+    raise UserError(f"package {name!r} has no {CONFIG} in {inside or 'its folder or model/'}")
+
+
+def _from_hub(name: str) -> Path:
+    import os
+
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "pytorch_model*.bin", "vocab.txt"]
+    with contextlib.suppress(Exception):  # whatever it is, the model is not in the cache
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+    hint = "give a folder, 'package:NAME', or connect to the network"
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        raise UserError(f"no folder {name!r}, and HF_HUB_OFFLINE keeps off the hub", hint=hint)
+    if not _hub_answers():
+        raise UserError(f"no folder {name!r}, and the model hub cannot be reached", hint=hint)
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"no folder {name!r}, and the hub says: {line}", hint=hint) from None
+
+
+def _hub_answers() -> bool:
+    """Whether the hub answers at all, within two seconds (the hub client retries for much longer)."""
+    import socket
+    from urllib.parse import urlparse
+
+    from huggingface_hub import constants
+
+    address = urlparse(constants.ENDPOINT)
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname or "", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
