@@ -1,0 +1,249 @@
+"""Files to records: JSON, JSON lines, CSV, TSV, parquet, plain text, each also ``.gz`` or ``.zst``."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from jeoni.base.errors import UserError
+from jeoni.base.files import open_binary, read_json
+from jeoni.data.mrc_tsv import mrc_records
+from jeoni.data.record import Record
+from jeoni.data.squad_json import squad_records
+
+
+def read(path: Path, *, format: str | None = None) -> Iterator[Record]:
+    """The records of a file, one after the other.
+
+    - ``json``: the layout of SQuAD and KorQuAD (see ``squad_records``), or a list of objects.
+    - ``jsonl``: one object a line.
+    - ``csv``, ``tsv``: the first line names the columns; all values are text. In a TSV quotes are
+      quoting where every cell with a quote in it is properly quoted; else they are text, so that a
+      stray one does no harm.
+    - ``parquet``: one record a row.
+    - ``txt``: one text a line, in the field ``text``.
+    - ``mrc_tsv``: see ``mrc_records``; only when asked for.
+
+    Text is UTF-8 (or UTF-16 with a byte order mark).
+
+    Args:
+        path: the file; ``.gz`` and ``.zst`` may follow the name's ending.
+        format: one of the above; by default, by the name's ending.
+
+    Raises:
+        UserError: no such file, an unknown format, no records, or contents that do not fit: with the
+            file and the line.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a file", hint=_listing(path))
+    reader = FORMATS.get(format or _ending(path))
+    if reader is None:
+        raise UserError(
+            f"{path}: no reader for {format or _ending(path) or 'a name without ending'!r}",
+            hint=f"formats: {', '.join(FORMATS)} (by the name's ending, .gz or .zst may follow; "
+            "or set data.format)",
+        )
+    open_binary(path).close()  # a missing file is noticed now, not when the first record is wanted
+    return _not_empty(reader(path), path)
+
+
+def _not_empty(records: Iterator[Record], path: Path) -> Iterator[Record]:
+    empty = True
+    for record in records:
+        empty = False
+        yield record
+    if empty:
+        raise UserError(f"{path}: no examples in it")
+
+
+def _ending(path: Path) -> str:
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+    return Path(name).suffix.removeprefix(".")
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(entry.name for entry in folder.iterdir() if _ending(entry) in FORMATS)
+    return f"files in it: {', '.join(names[:10])}" if names else "it has no file of a known format"
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers, from 1, and lines with their ends. Only newline ends a line."""
+    with open_binary(path) as stream:
+        if _peek(stream) in (b"\xff\xfe", b"\xfe\xff"):
+            yield from enumerate(_utf16(stream, path), 1)
+            return
+        for number, raw in enumerate(stream, 1):
+            try:
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path}, line {number}: not UTF-8 (byte {error.start} of the line)",
+                    hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
+                ) from None
+
+
+def _peek(stream: IO[bytes]) -> bytes:
+    return stream.peek(2)[:2] if isinstance(stream, io.BufferedReader) else b""
+
+
+def _utf16(stream: IO[bytes], path: Path) -> Iterator[str]:
+    try:
+        yield from io.TextIOWrapper(stream, encoding="utf-16", newline="\n")
+    except UnicodeError as error:
+        raise UserError(f"{path}: not whole UTF-16: {error}") from None
+
+
+def _json(path: Path) -> Iterator[Record]:
+    data = read_json(path)
+    if isinstance(data, dict) and "data" in data:
+        yield from squad_records(data, path.name)
+    elif isinstance(data, list):
+        for number, item in enumerate(data, 1):
+            yield _object(item, path, number, "item")
+    else:
+        raise UserError(
+            f"{path}: neither the layout of SQuAD ({{'data': [...]}}) nor a list of objects",
+            hint="one object a line is called .jsonl",
+        )
+
+
+def _jsonl(path: Path) -> Iterator[Record]:
+    for number, line in _lines(path):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(
+                    f"{path}, line {number}, column {error.colno}: not valid JSON: {error.msg}"
+                ) from None
+            yield _object(value, path, number, "line")
+
+
+def _object(value: Any, path: Path, number: int, unit: str) -> Record:
+    if not isinstance(value, dict):
+        raise UserError(f"{path}, {unit} {number}: {value!r:.40} is no object {{...}}")
+    return Record(value, path.name, number, unit)
+
+
+def _csv(path: Path) -> Iterator[Record]:
+    return _table(path, ",", quoted=True)
+
+
+def _tsv(path: Path) -> Iterator[Record]:
+    return _table(path, "\t", quoted=_tsv_is_quoted(path))
+
+
+_CELL = re.compile(r'"(?:[^"]|"")*"')
+
+
+def _tsv_is_quoted(path: Path) -> bool:
+    """Whether quotes in a TSV quote: if every cell with one is quoted as a whole.
+
+    Lines with different numbers of tabs can also be rows with tabs or newlines in quotes.
+    """
+    tabs, quoted = set(), True
+    for _, line in _lines(path):
+        line = line.rstrip("\r\n")
+        if line:
+            tabs.add(line.count("\t"))
+            if quoted and '"' in line:
+                cells = (cell for cell in line.split("\t") if '"' in cell)
+                quoted = all(_CELL.fullmatch(cell) for cell in cells)
+    return quoted or (len(tabs) > 1 and _is_whole(_table(path, "\t", quoted=True)))
+
+
+def _is_whole(records: Iterator[Record]) -> bool:
+    try:
+        return all(True for _ in records)
+    except UserError:
+        return False
+
+
+def _table(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Record]:
+    csv.field_size_limit(1 << 27)  # the default, 128 KB, is less than a long document
+    rows = csv.reader(
+        (line for _, line in _lines(path)),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    columns: list[str] = []
+    while True:
+        start = rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {start}: {error}",
+                hint='is a quote left open? inside a quoted field, " is written ""',
+            ) from None
+        if row and not columns:
+            columns = _header(row, path, start)
+        elif row:
+            yield _row(columns, row, path, start)
+
+
+def _header(row: list[str], path: Path, line: int) -> list[str]:
+    names = [name.strip() for name in row]
+    bad = [name for name in names if not name or names.count(name) > 1]
+    if bad:
+        raise UserError(
+            f"{path}, line {line}: column name {bad[0]!r} is "
+            f"{'given twice' if bad[0] else 'empty'}",
+            hint="the first line must name the columns",
+        )
+    return names
+
+
+def _row(columns: list[str], row: list[str], path: Path, line: int) -> Record:
+    if len(row) != len(columns):
+        raise UserError(
+            f"{path}, line {line}: {len(row)} fields, but the header has {len(columns)} "
+            f"({', '.join(columns)})"
+        )
+    return Record(dict(zip(columns, row, strict=True)), path.name, line)
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path if path.suffix == ".parquet" else _whole(path))
+        number = 0
+        for batch in file.iter_batches(batch_size=4096):
+            for row in batch.to_pylist():
+                number += 1
+                yield Record(row, path.name, number, "row")
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not whole parquet: {error}") from None
+
+
+def _whole(path: Path) -> io.BytesIO:
+    with open_binary(path) as stream:
+        return io.BytesIO(stream.read())
+
+
+def _txt(path: Path) -> Iterator[Record]:
+    for number, line in _lines(path):
+        yield Record({"text": line.rstrip("\r\n")}, path.name, number)
+
+
+def _mrc_tsv(path: Path) -> Iterator[Record]:
+    return mrc_records(_lines(path), path.name)
+
+
+FORMATS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    "json": _json,
+    "jsonl": _jsonl,
+    "csv": _csv,
+    "tsv": _tsv,
+    "parquet": _parquet,
+    "txt": _txt,
+    "mrc_tsv": _mrc_tsv,
+}
