@@ -1,0 +1,176 @@
+"""From values to words: marked spans, shortened passages, cells of tables, words of the page."""
+
+import itertools
+import math
+import numbers
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+WORDS = {
+    "en": {
+        "contents": "Contents",
+        "empty": "Nothing to show.",
+        "gold": "right answer",
+        "predicted": "predicted",
+        "both": "both",
+        "no_answer": "no answer",
+        "good": "right",
+        "bad": "wrong",
+        "all": "all",
+        "whole": "Whole passage",
+        "label": "label",
+        "text": "text",
+        "confidence": "confidence",
+        "taken_for": "right label ↓  predicted →",
+        "dropped": "Left out: {} values that are not finite numbers.",
+        "no_script": "The charts need JavaScript.",
+    },
+    "ko": {
+        "contents": "차례",
+        "empty": "보여 줄 것이 없습니다.",
+        "gold": "정답",
+        "predicted": "예측",
+        "both": "겹침",
+        "no_answer": "답 없음",
+        "good": "맞음",
+        "bad": "틀림",
+        "all": "전체",
+        "whole": "지문 전체",
+        "label": "정답",
+        "text": "글",
+        "confidence": "확신도",
+        "taken_for": "정답 ↓  예측 →",
+        "dropped": "유한한 수가 아닌 값 {}개를 뺐습니다.",
+        "no_script": "차트를 보려면 자바스크립트가 필요합니다.",
+    },
+}
+# Conjoining jamo, compatibility jamo, syllables.
+HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
+_NUMBER = re.compile(r"[-+−±]?[\d.,]+\s*%?(\s*[±–(\[][-+−\d.,\s–±%)\]]*)?")
+
+
+class Piece(NamedTuple):
+    """A stretch of text; ``kind`` is "", "gold", "predicted", "both", or "cut" for an ellipsis."""
+
+    text: str
+    kind: str
+
+
+def pieces(
+    text: str, gold: Sequence[tuple[int, int]], predicted: tuple[int, int] | None
+) -> list[Piece]:
+    """Cut a text where marking changes; put together again, the pieces are the text.
+
+    Spans are ``(start, end)`` in code points, ``end`` exclusive; empty spans mark nothing.
+    """
+    guess = predicted or (0, 0)
+    cuts = sorted({0, len(text), *guess, *itertools.chain.from_iterable(gold)})
+
+    def kind(start: int) -> str:
+        in_gold = any(a <= start < b for a, b in gold)
+        in_guess = guess[0] <= start < guess[1]
+        return ("", "gold", "predicted", "both")[in_gold + 2 * in_guess]
+
+    stretches = itertools.groupby(itertools.pairwise(cuts), key=lambda cut: kind(cut[0]))
+    found = []
+    for name, group in stretches:
+        ends = list(group)
+        found.append(Piece(text[ends[0][0] : ends[-1][1]], name))
+    return found
+
+
+def shortened(whole: Sequence[Piece], around: int = 220) -> list[Piece]:
+    """Keep about ``around`` characters on each side of what is marked; the rest becomes "…"."""
+    if len(whole) == 1 and not whole[0].kind:
+        text = whole[0].text
+        return _cut(text, head=2 * around, tail=0) or list(whole)
+    short: list[Piece] = []
+    for place, piece in enumerate(whole):
+        head = 0 if place == 0 else around
+        tail = 0 if place == len(whole) - 1 else around
+        short += (not piece.kind and _cut(piece.text, head, tail)) or [piece]
+    return short
+
+
+def _cut(text: str, head: int, tail: int) -> list[Piece]:
+    """The two ends of a text with an ellipsis between; [] where little would be saved."""
+    if len(text) <= head + tail + 60:
+        return []
+    first = _boundary(text, head, -1)
+    last = _boundary(text, len(text) - tail, 1)
+    parts = [Piece(text[:first], ""), Piece("…", "cut"), Piece(text[last:], "")]
+    return [part for part in parts if part.text]
+
+
+def _boundary(text: str, place: int, step: int) -> int:
+    """The nearest place, at most 30 characters further, between two words or at least characters."""
+    for near in range(place, place + 30 * step, step):
+        if not 0 < near < len(text) or text[near - 1].isspace() or text[near].isspace():
+            return near
+    while 0 < place < len(text) and _joins(text[place]):
+        place += step
+    return place
+
+
+def _joins(character: str) -> bool:
+    """Whether a character belongs to the one before: accents, medial and final jamo, joiners."""
+    return (
+        unicodedata.combining(character) != 0
+        or "\u1160" <= character <= "\u11ff"
+        or unicodedata.category(character) in ("Mn", "Me", "Cf")
+    )
+
+
+def cell(value: object) -> str:
+    """A value as the text of a table's cell: numbers short, None as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}" if abs(int(value)) >= 10_000 else str(int(value))
+    number = float(value)
+    if not math.isfinite(number):
+        return "NaN" if math.isnan(number) else ("∞" if number > 0 else "−∞")
+    return f"{number:,.1f}" if abs(number) >= 10_000 else f"{number:.4g}"
+
+
+def numeric(rows: Sequence[Sequence[object]], column: int) -> bool:
+    """Whether all cells of a column are numbers, written out or not."""
+    cells = [row[column] for row in rows if row[column] is not None]
+    return bool(cells) and all(
+        _NUMBER.fullmatch(value)
+        if isinstance(value, str)
+        else isinstance(value, numbers.Real) and not isinstance(value, bool)
+        for value in cells
+    )
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested names and values as dotted names and texts, exact (not rounded)."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            if any(isinstance(entry, Mapping) for entry in value):
+                yield from flatten({str(i): v for i, v in enumerate(value)}, f"{name}.")
+            else:
+                yield name, ", ".join(map(_exact, value)) or "–"
+        else:
+            yield name, _exact(value)
+
+
+def _exact(value: object) -> str:
+    if value is None or value == {}:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def paragraphs(text: str) -> list[str]:
+    """Split prose at empty lines."""
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]

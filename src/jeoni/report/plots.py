@@ -1,0 +1,250 @@
+"""Charts: from data to a Vega-Lite drawing, on a page or as a file.
+
+Satyanarayan et al., "Vega-Lite: A Grammar of Interactive Graphics", InfoVis 2017. Colors are those
+that Wong, "Points of view: Color blindness", Nature Methods 2011, tells apart for everyone.
+"""
+
+import functools
+import itertools
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jeoni.base.files import replacing, write_text
+from jeoni.report.markup import HANGUL
+from jeoni.report.sections import Bars, Chart, Curves, finite
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#777777")
+DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [1, 0], [7, 3], [2, 2])
+FONT = (
+    "'Noto Sans KR', 'Noto Sans CJK KR', 'Apple SD Gothic Neo', 'Malgun Gothic', "
+    "'NanumGothic', sans-serif"
+)
+_FONT_FOLDERS = (
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "~/.local/share/fonts",
+    "~/.fonts",
+    "/System/Library/Fonts",
+    "/Library/Fonts",
+    "~/Library/Fonts",
+    "C:/Windows/Fonts",
+)
+_FONT_FILES = ("NotoSansCJK*", "NotoSansKR*", "AppleSDGothicNeo*", "malgun*", "Nanum*Gothic*")
+Point = dict[str, Any]
+
+# Vega's own expression interpreter (ast) does without eval, so the page can forbid it.
+_DRAW = """
+for (const figure of document.querySelectorAll("figure.chart")) {
+  const spec = JSON.parse(figure.querySelector("script").textContent);
+  vegaEmbed(figure.querySelector("div"), spec, {
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
+    tooltip: {disableDefaultStyle: true},
+  });
+}
+"""
+
+
+@functools.cache
+def script() -> str:
+    """The JavaScript that draws every ``figure.chart`` of a page; it fetches nothing."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle(_DRAW)
+    return bundle.replace("</script", "<\\/script")
+
+
+def spec(chart: Chart, width: int | None = None) -> dict[str, Any]:
+    """The Vega-Lite drawing of a chart.
+
+    Args:
+        chart: what to draw.
+        width: in pixels; None: as wide as the page, with the page's own colors (CSS variables
+            ``--series-1``, ... and ``currentColor``), so that light, dark and print need no redrawing.
+    """
+    import altair
+
+    colors = list(COLORS) if width else [f"var(--series-{i + 1})" for i in range(len(COLORS))]
+    drawing = _curves(chart, colors) if isinstance(chart, Curves) else _bars(chart, colors)
+    ink = "#1b1f24" if width else "currentColor"
+    with altair.data_transformers.enable("default", max_rows=None):
+        drawn: dict[str, Any] = (
+            drawing.properties(
+                width=width or "container", autosize={"type": "fit-x", "contains": "padding"}
+            )
+            .configure(**_style(ink))
+            .to_dict()
+        )
+    return drawn
+
+
+def _style(ink: str) -> dict[str, Any]:
+    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "titleFontSize": 12}
+    return {
+        "background": "transparent",
+        "font": FONT,
+        "view": {"stroke": None},
+        "axis": text
+        | {"gridColor": ink, "gridOpacity": 0.13, "domain": False, "ticks": False,
+           "labelPadding": 6, "titlePadding": 10, "titleFontWeight": "normal",
+           "labelLimit": 130, "labelOpacity": 0.8, "titleOpacity": 0.8},
+        "legend": text | {"orient": "top", "title": None, "symbolStrokeWidth": 2.5,
+                          "symbolSize": 260, "labelLimit": 300, "columns": 3},
+    }  # fmt: skip
+
+
+def points(chart: Curves, limit: int = 1000) -> list[Point]:
+    """What is drawn of a chart: finite points by series and ``x``, at most ``limit`` a series."""
+    found: dict[str, list[Point]] = {}
+    for row in chart.rows:
+        x, y = row.get(chart.x), row.get(chart.y)
+        if finite(x) and finite(y):
+            name = str(row.get(chart.series, "")) if chart.series else ""
+            found.setdefault(name, []).append({"x": float(x), "y": float(y), "series": name})  # type: ignore[arg-type]
+    lines = (thin(sorted(line, key=lambda p: p["x"]), limit) for line in found.values())
+    return list(itertools.chain.from_iterable(lines))
+
+
+def thin(line: Sequence[Point], limit: int) -> list[Point]:
+    """Of a long line the ends and, in bins of equal count, the lowest and highest point.
+
+    Peaks stay, and so do the points' order and their exact values; at most ``limit`` are left.
+    """
+    if len(line) <= limit:
+        return list(line)
+    bins = (limit - 2) // 2
+    inner = range(1, len(line) - 1)
+    keep = {0, len(line) - 1}
+    for number in range(bins):
+        members = inner[number * len(inner) // bins : (number + 1) * len(inner) // bins]
+        keep |= {f(members, key=lambda i: line[i]["y"]) for f in (min, max)}
+    return [line[i] for i in sorted(keep)]
+
+
+def _curves(chart: Curves, colors: list[str]) -> Any:
+    import altair as alt
+
+    data = points(chart)
+    names = list(dict.fromkeys(point["series"] for point in data))
+    few = len(data) <= 30 * len(names)
+    y_axis = alt.Axis(format=chart.y_format) if chart.y_format else alt.Axis()
+    base = alt.Chart(alt.InlineData(values=data)).encode(
+        x=alt.X("x:Q", title=chart.x, axis=alt.Axis(grid=False, tickCount=6), scale=alt.Scale(nice=False)),
+        y=alt.Y("y:Q", title=chart.y, axis=y_axis, scale=alt.Scale(zero=False)),
+        color=alt.Color(
+            "series:N",
+            scale=alt.Scale(domain=names, range=_repeat(colors, len(names))),
+            legend=alt.Legend() if len(names) > 1 else None,
+        ),
+    )  # fmt: skip
+    dash = alt.StrokeDash(
+        "series:N",
+        scale=alt.Scale(domain=names, range=_repeat(DASHES, len(names))),
+        legend=alt.Legend() if len(names) > 1 else None,
+    )
+    near = alt.selection_point(nearest=True, on="pointerover", fields=["x", "series"], empty=False)
+    tips = [
+        *([alt.Tooltip("series:N", title=chart.series)] if chart.series else []),
+        alt.Tooltip("x:Q", title=chart.x),
+        alt.Tooltip("y:Q", title=chart.y, format=chart.y_format or ".4g"),
+    ]
+    shown = alt.condition(near, alt.value(1), alt.value(0.9 if few else 0))
+    dots = base.mark_circle(size=34).encode(opacity=shown, tooltip=tips).add_params(near)
+    lines = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(strokeDash=dash)
+    return alt.layer(lines, dots).properties(height=280)
+
+
+def _bars(chart: Bars, colors: list[str]) -> Any:
+    import altair as alt
+
+    data = [_bar(chart, row) for row in chart.rows if finite(row.get(chart.value))]
+    columns = (("value", chart.value), ("low", chart.low), ("high", chart.high))
+    base = alt.Chart(alt.InlineData(values=data)).encode(
+        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(grid=False)),
+        tooltip=[alt.Tooltip("label:N", title=chart.label)]
+        + [
+            alt.Tooltip(f"{key}:Q", title=title, format=chart.value_format)
+            for key, title in columns
+            if title
+        ],
+    )  # fmt: skip
+    axis = alt.Axis(format=chart.value_format.replace(".1f", "~f"), tickCount=5)
+    bars = base.mark_bar(color=colors[0], opacity=0.75, cornerRadiusEnd=3, height={"band": 0.66})
+    layers = [bars.encode(x=alt.X("value:Q", title=chart.value, axis=axis))]
+    if chart.low and chart.high:
+        rule = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        layers.append(rule.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"))
+        layers += [
+            rule.mark_tick(thickness=2, size=10, color=colors[1]).encode(x=f"{end}:Q")
+            for end in ("low", "high")
+        ]
+    text = base.mark_text(align="left", dx=6, fontSize=12, color="currentColor")
+    layers.append(text.encode(x="end:Q", text=alt.Text("value:Q", format=chart.value_format)))
+    return alt.layer(*layers).properties(height=alt.Step(34))
+
+
+def _bar(chart: Bars, row: Any) -> Point:
+    bar: Point = {"label": str(row.get(chart.label, "")), "value": float(row[chart.value])}
+    for key, column in (("low", chart.low), ("high", chart.high)):
+        bar[key] = float(row[column]) if column and finite(row.get(column)) else None
+    bar["end"] = max(bar["value"], bar["high"] if bar["high"] is not None else bar["value"], 0.0)
+    return bar
+
+
+def _repeat(values: Sequence[Any], count: int) -> list[Any]:
+    return list(itertools.islice(itertools.cycle(values), count))
+
+
+def svg(chart: Chart, path: Path, width: int = 640) -> Path:
+    """Save a chart as SVG, ``width`` pixels wide."""
+    import vl_convert
+
+    _prepare_font(chart)
+    write_text(path, vl_convert.vegalite_to_svg(spec(chart, width)))
+    return path
+
+
+def png(chart: Chart, path: Path, width: int = 640, scale: float = 2) -> Path:
+    """Save a chart as PNG on white, ``width`` times ``scale`` pixels wide."""
+    import vl_convert
+
+    _prepare_font(chart)
+    drawing = spec(chart, width)
+    drawing["config"]["background"] = "white"
+    with replacing(path) as temporary:
+        temporary.write_bytes(vl_convert.vegalite_to_png(drawing, scale=scale))
+    return path
+
+
+def hangul_font() -> Path | None:
+    """A font file of this machine that has Hangul, if one of the usual ones is there."""
+    for folder in _FONT_FOLDERS:
+        for pattern in _FONT_FILES:
+            for path in sorted(Path(folder).expanduser().rglob(pattern)):
+                if path.suffix.lower() in (".ttf", ".ttc", ".otf"):
+                    return path
+    return None
+
+
+def _prepare_font(chart: Chart) -> None:
+    """If there is Hangul to be drawn, see that there is a font for it."""
+    words = json.dumps([chart.title, *map(str, chart.rows)], ensure_ascii=False)
+    if HANGUL.search(words):
+        _register_font()
+
+
+@functools.cache
+def _register_font() -> None:
+    import vl_convert
+
+    font = hangul_font()
+    if font is None:
+        warnings.warn(
+            "no font with Hangul found: boxes instead of letters in charts saved as pictures "
+            "(install Noto Sans KR or Nanum Gothic)",
+            stacklevel=2,
+        )
+    else:
+        vl_convert.register_font_directory(str(font.parent))
