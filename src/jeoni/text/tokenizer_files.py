@@ -108,7 +108,7 @@ def write_folder(files: TokenizerFiles, folder: Path, *, spec_text: str) -> None
         config |= {key: normalizer[inner] for key, inner, _ in SETTINGS if inner in normalizer}
     config.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
     write_text(folder / "tokenizer.json", spec_text + "\n")
-    write_json(folder / "tokenizer_config.json", config | files.roles)
+    write_json(folder / "tokenizer_config.json", dict(sorted((config | files.roles).items())))
     write_json(folder / "special_tokens_map.json", files.roles)
     if model.get("type") == "WordPiece":
         lines = (token for token, _ in sorted(model["vocab"].items(), key=_id))
