@@ -1,0 +1,141 @@
+"""The same model twice: in ``transformers`` (eager, float32) and as a folder that jeoni loads."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig
+
+from jeoni.base import lookup
+from jeoni.base.batch import Batch
+from jeoni.models.family import Family
+from jeoni.models.hub import FAMILIES
+from jeoni.models.model import Model
+from jeoni.models.spec import ArchSpec
+
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+SMALL = ArchSpec(
+    vocab=101, hidden=48, layers=2, heads=3, feed_forward=40, width=48, positions=20, segments=2
+)
+
+
+def families() -> dict[str, Family]:
+    return {name: lookup.find(FAMILIES, name, "FAMILY") for name in lookup.names(FAMILIES)}
+
+
+def architectures() -> list[tuple[str, str]]:
+    """(family, class of transformers) for every row of every family's table."""
+    return [(name, found) for name, data in families().items() for found in classes(data)]
+
+
+def classes(family: Family) -> list[str]:
+    return list(family.architectures.values())
+
+
+def kinds_of(family: Family, architecture: str) -> frozenset[str]:
+    return next(kinds for kinds, name in family.architectures.items() if name == architecture)
+
+
+def fit(spec: ArchSpec, family: Family) -> ArchSpec:
+    """``spec``, without a factorized width where the family has none."""
+    return spec if "width" in family.config else replace(spec, width=spec.hidden)
+
+
+def make(family: Family, architecture: str, spec: ArchSpec, seed: int = 0, **extra: Any) -> Any:
+    """A model of ``transformers`` with every weight drawn anew: no zero bias, no norm of one."""
+    values = {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
+    config = AutoConfig.for_model(family.name, **(values | extra))
+    model = getattr(transformers, architecture)._from_config(config, attn_implementation="eager")
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        mean = 1.0 if parameter.dim() == 1 else 0.0
+        parameter.data.normal_(mean, 0.2, generator=generator)
+    return model.eval()
+
+
+def reload(folder: Path, architecture: str) -> tuple[Any, dict[str, Any]]:
+    """A folder in ``transformers``, and what it says about keys that do not fit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model, info = getattr(transformers, architecture).from_pretrained(
+            folder, attn_implementation="eager", output_loading_info=True
+        )
+    return model.eval(), info
+
+
+def draw_batch(lengths: Sequence[int], spec: ArchSpec, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    ids = [torch.randint(spec.vocab, (n,), generator=generator).tolist() for n in lengths]
+    types = [torch.randint(spec.segments, (n,), generator=generator).tolist() for n in lengths]
+    return Batch.pack(ids, types)
+
+
+def run(theirs: Any, batch: Batch, vocab: int) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Hidden states and logits of ``transformers`` on the batch, padded, then without the padding."""
+    longest = max(batch.lengths)
+    real = torch.arange(longest) < torch.tensor(batch.lengths)[:, None]
+    ids = torch.randint(vocab, real.shape)  # whatever is at padding must not matter
+    ids[real] = batch.ids
+    segments = torch.zeros_like(ids)
+    segments[real] = batch.segments
+    out = theirs(
+        input_ids=ids, token_type_ids=segments, attention_mask=real.long(),
+        output_hidden_states=True,
+    )  # fmt: skip
+    logits = {}
+    if "start_logits" in out:
+        logits["span"] = torch.stack([out.start_logits, out.end_logits], -1)[real]
+    if "prediction_logits" in out:
+        logits["masked_lm"] = out.prediction_logits[real]
+        logits["next_sentence"] = out.seq_relationship_logits
+    if "logits" in out:
+        per_token = out.logits.shape[:2] == real.shape
+        kind = _kind(type(theirs).__name__)
+        logits[kind] = out.logits[real] if per_token and kind in PER_TOKEN else out.logits
+    return [state[real] for state in out.hidden_states], logits
+
+
+PER_TOKEN = {"masked_lm", "replaced_token"}
+
+
+def _kind(architecture: str) -> str:
+    family = next(f for f in families().values() if architecture in classes(f))
+    (kind,) = kinds_of(family, architecture)
+    return kind
+
+
+def logits_of(model: Model, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Logits of every head that the model has, by kind."""
+    starts = torch.tensor(batch.starts)
+    words = model.backbone.embeddings.words.weight
+    call = {
+        "span": lambda head: head(hidden),
+        "classification": lambda head: head(hidden, starts),
+        "next_sentence": lambda head: head(hidden, starts),
+        "masked_lm": lambda head: head(hidden, words),
+        "replaced_token": lambda head: head(hidden),
+    }
+    return {kind: call[kind](head) for kind, head in model.heads.items()}
+
+
+def forward(model: Model, batch: Batch) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Hidden states and logits of jeoni."""
+    states = model.backbone.states(batch)
+    return states, logits_of(model, states[-1], batch)
+
+
+def error(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference relative to the largest value."""
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach() for name, p in module.named_parameters()}
