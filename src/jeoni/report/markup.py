@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from jeoni.report.sections import Table
+
 WORDS = {
     "en": {
         "contents": "Contents",
@@ -24,7 +26,7 @@ WORDS = {
         "text": "text",
         "confidence": "confidence",
         "taken_for": "right label ↓  predicted →",
-        "dropped": "Left out: {} values that are not finite numbers.",
+        "dropped": "Left out because not a finite number: {}.",
         "no_script": "The charts need JavaScript.",
     },
     "ko": {
@@ -42,7 +44,7 @@ WORDS = {
         "text": "글",
         "confidence": "확신도",
         "taken_for": "정답 ↓  예측 →",
-        "dropped": "유한한 수가 아닌 값 {}개를 뺐습니다.",
+        "dropped": "유한한 수가 아니어서 뺀 값: {}개",
         "no_script": "차트를 보려면 자바스크립트가 필요합니다.",
     },
 }
@@ -137,14 +139,18 @@ def cell(value: object) -> str:
     return f"{number:,.1f}" if abs(number) >= 10_000 else f"{number:.4g}"
 
 
-def numeric(rows: Sequence[Sequence[object]], column: int) -> bool:
-    """Whether all cells of a column are numbers, written out or not."""
-    cells = [row[column] for row in rows if row[column] is not None]
-    return bool(cells) and all(
+def numeric(table: Table) -> list[bool]:
+    """For each column, whether all of its cells are numbers, written out or not, or nothing."""
+    return [_numbers([row[i] for row in table.rows]) for i in range(len(table.columns))]
+
+
+def _numbers(cells: Sequence[object]) -> bool:
+    filled = [value for value in cells if value not in (None, "", "-", "–")]
+    return bool(filled) and all(
         _NUMBER.fullmatch(value)
         if isinstance(value, str)
         else isinstance(value, numbers.Real) and not isinstance(value, bool)
-        for value in cells
+        for value in filled
     )
 
 

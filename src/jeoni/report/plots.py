@@ -7,6 +7,8 @@ that Wong, "Points of view: Color blindness", Nature Methods 2011, tells apart f
 import functools
 import itertools
 import json
+import re
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 from jeoni.base.files import replacing, write_text
 from jeoni.report.markup import HANGUL
-from jeoni.report.sections import Bars, Chart, Curves, finite
+from jeoni.report.sections import Bars, Chart, Curves, Row, finite
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#777777")
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [1, 0], [7, 3], [2, 2])
@@ -40,7 +42,7 @@ _DRAW = """
 for (const figure of document.querySelectorAll("figure.chart")) {
   const spec = JSON.parse(figure.querySelector("script").textContent);
   vegaEmbed(figure.querySelector("div"), spec, {
-    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, logLevel: 1, defaultStyle: false,
     tooltip: {disableDefaultStyle: true},
   });
 }
@@ -91,7 +93,7 @@ def _style(ink: str) -> dict[str, Any]:
            "labelPadding": 6, "titlePadding": 10, "titleFontWeight": "normal",
            "labelLimit": 130, "labelOpacity": 0.8, "titleOpacity": 0.8},
         "legend": text | {"orient": "top", "title": None, "symbolStrokeWidth": 2.5,
-                          "symbolSize": 260, "labelLimit": 300, "columns": 3},
+                          "symbolSize": 260, "symbolType": "stroke", "labelLimit": 300, "columns": 3},
     }  # fmt: skip
 
 
@@ -102,7 +104,7 @@ def points(chart: Curves, limit: int = 1000) -> list[Point]:
         x, y = row.get(chart.x), row.get(chart.y)
         if finite(x) and finite(y):
             name = str(row.get(chart.series, "")) if chart.series else ""
-            found.setdefault(name, []).append({"x": float(x), "y": float(y), "series": name})  # type: ignore[arg-type]
+            found.setdefault(name, []).append({"x": float(x), "y": float(y), "series": name})
     lines = (thin(sorted(line, key=lambda p: p["x"]), limit) for line in found.values())
     return list(itertools.chain.from_iterable(lines))
 
@@ -129,9 +131,17 @@ def _curves(chart: Curves, colors: list[str]) -> Any:
     data = points(chart)
     names = list(dict.fromkeys(point["series"] for point in data))
     few = len(data) <= 30 * len(names)
-    y_axis = alt.Axis(format=chart.y_format) if chart.y_format else alt.Axis()
+    whole = all(point["x"].is_integer() for point in data)
+    unset = alt.Undefined
+    x_axis = alt.Axis(
+        grid=False,
+        tickCount=6,
+        format=",d" if whole else unset,
+        tickMinStep=1 if whole else unset,
+    )
+    y_axis = alt.Axis(format=_trimmed(chart.y_format) or unset)
     base = alt.Chart(alt.InlineData(values=data)).encode(
-        x=alt.X("x:Q", title=chart.x, axis=alt.Axis(grid=False, tickCount=6), scale=alt.Scale(nice=False)),
+        x=alt.X("x:Q", title=chart.x, axis=x_axis, scale=alt.Scale(nice=False)),
         y=alt.Y("y:Q", title=chart.y, axis=y_axis, scale=alt.Scale(zero=False)),
         color=alt.Color(
             "series:N",
@@ -159,38 +169,53 @@ def _curves(chart: Curves, colors: list[str]) -> Any:
 def _bars(chart: Bars, colors: list[str]) -> Any:
     import altair as alt
 
-    data = [_bar(chart, row) for row in chart.rows if finite(row.get(chart.value))]
+    rows = [row for row in chart.rows if finite(row.get(chart.value))]
+    data = [_bar(chart, number, row) for number, row in enumerate(rows)]
     columns = (("value", chart.value), ("low", chart.low), ("high", chart.high))
+    lines = max(bar["key"].count("\n") for bar in data)
+    names = alt.Axis(
+        grid=False, labelExpr="slice(split(datum.label, '\\n'), 1)", labelLineHeight=14
+    )
     base = alt.Chart(alt.InlineData(values=data)).encode(
-        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(grid=False)),
-        tooltip=[alt.Tooltip("label:N", title=chart.label)]
-        + [
-            alt.Tooltip(f"{key}:Q", title=title, format=chart.value_format)
-            for key, title in columns
-            if title
+        y=alt.Y("key:N", title=None, sort=None, axis=names),
+        tooltip=[
+            alt.Tooltip("label:N", title=chart.label),
+            *(
+                alt.Tooltip(f"{key}:Q", title=title, format=chart.value_format)
+                for key, title in columns
+                if title
+            ),
         ],
-    )  # fmt: skip
-    axis = alt.Axis(format=chart.value_format.replace(".1f", "~f"), tickCount=5)
+    )
+    axis = alt.Axis(format=_trimmed(chart.value_format), tickCount=5, grid=False)
     bars = base.mark_bar(color=colors[0], opacity=0.75, cornerRadiusEnd=3, height={"band": 0.66})
-    layers = [bars.encode(x=alt.X("value:Q", title=chart.value, axis=axis))]
-    if chart.low and chart.high:
-        rule = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-        layers.append(rule.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"))
-        layers += [
-            rule.mark_tick(thickness=2, size=10, color=colors[1]).encode(x=f"{end}:Q")
-            for end in ("low", "high")
-        ]
-    text = base.mark_text(align="left", dx=6, fontSize=12, color="currentColor")
-    layers.append(text.encode(x="end:Q", text=alt.Text("value:Q", format=chart.value_format)))
-    return alt.layer(*layers).properties(height=alt.Step(34))
+    whisker = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+    ticks = whisker.mark_tick(thickness=2, size=10, color=colors[1])
+    values = base.mark_text(align="left", dx=6, fontSize=12, color="currentColor")
+    return alt.layer(
+        bars.encode(x=alt.X("value:Q", title=chart.value, axis=axis)),
+        whisker.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"),
+        ticks.encode(x="low:Q"),
+        ticks.encode(x="high:Q"),
+        values.encode(x="end:Q", text=alt.Text("value:Q", format=chart.value_format)),
+    ).properties(height=len(data) * (20 + 14 * lines))
 
 
-def _bar(chart: Bars, row: Any) -> Point:
-    bar: Point = {"label": str(row.get(chart.label, "")), "value": float(row[chart.value])}
-    for key, column in (("low", chart.low), ("high", chart.high)):
-        bar[key] = float(row[column]) if column and finite(row.get(column)) else None
-    bar["end"] = max(bar["value"], bar["high"] if bar["high"] is not None else bar["value"], 0.0)
+def _bar(chart: Bars, number: int, row: Row) -> Point:
+    label = str(row.get(chart.label, ""))
+    wrapped = textwrap.wrap(label, 11 if HANGUL.search(label) else 20, max_lines=3) or [""]
+    # The number keeps bars with the same label apart; the axis does not show it.
+    bar: Point = {"key": "\n".join([str(number), *wrapped]), "label": label}
+    for key, column in (("value", chart.value), ("low", chart.low), ("high", chart.high)):
+        value = row.get(column) if column else None
+        bar[key] = float(value) if finite(value) else None
+    bar["end"] = max(bar["value"], 0.0 if bar["high"] is None else bar["high"], 0.0)
     return bar
+
+
+def _trimmed(number_format: str) -> str:
+    """A d3 format without trailing zeros, for axes."""
+    return re.sub(r"(?<!~)([a-z%])$", r"~\1", number_format)
 
 
 def _repeat(values: Sequence[Any], count: int) -> list[Any]:

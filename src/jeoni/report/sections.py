@@ -7,7 +7,7 @@ that lays the section out; ``empty`` says that there is nothing to lay out.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 Row = Mapping[str, object]
 
@@ -271,7 +271,7 @@ Section = (
 )  # what a report is made of
 
 
-def finite(value: object) -> bool:
+def finite(value: object) -> TypeGuard[float]:
     """Whether a value is a number that can be drawn (numpy's scalars are)."""
     if value is None or isinstance(value, str | bool):
         return False
