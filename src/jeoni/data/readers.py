@@ -39,10 +39,10 @@ def read(path: Path, *, format: str | None = None) -> Iterator[Record]:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a file", hint=_listing(path))
-    reader = FORMATS.get(format or _ending(path))
+    reader = FORMATS.get(format or ending(path))
     if reader is None:
         raise UserError(
-            f"{path}: no reader for {format or _ending(path) or 'a name without ending'!r}",
+            f"{path}: no reader for {format or ending(path) or 'a name without ending'!r}",
             hint=f"formats: {', '.join(FORMATS)} (by the name's ending, .gz or .zst may follow; "
             "or set data.format)",
         )
@@ -59,13 +59,14 @@ def _not_empty(records: Iterator[Record], path: Path) -> Iterator[Record]:
         raise UserError(f"{path}: no examples in it")
 
 
-def _ending(path: Path) -> str:
+def ending(path: Path) -> str:
+    """What a file's name says about its format: ``csv`` for ``My.CSV.gz``."""
     name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
     return Path(name).suffix.removeprefix(".")
 
 
 def _listing(folder: Path) -> str:
-    names = sorted(entry.name for entry in folder.iterdir() if _ending(entry) in FORMATS)
+    names = sorted(entry.name for entry in folder.iterdir() if ending(entry) in FORMATS)
     return f"files in it: {', '.join(names[:10])}" if names else "it has no file of a known format"
 
 

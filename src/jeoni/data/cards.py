@@ -1,0 +1,160 @@
+"""Which datasets are known, and where their files are: one YAML file a dataset in ``datasets/``."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from jeoni.base.config import Config, parse, read_yaml
+from jeoni.base.errors import UserError
+from jeoni.base.lookup import suggest
+
+HERE = Path(__file__).parent
+VARIABLE = "JEONI_DATA"
+
+Task = Literal["classification", "span_qa"]
+Metric = Literal["accuracy", "squad_v1", "squad_v2", "korquad_v1"]
+Split = Literal["train", "dev", "test"]
+
+
+class Card(Config):
+    """What is known about a dataset without its files.
+
+    Attributes:
+        columns: the file's column for each standard field, where the names differ.
+        labels: names of the classes, in the order of their numbers.
+        splits: names that the file of a split can have, best first; ``.gz`` and ``.zst`` may follow.
+        formats: how to read files with other endings than usual, by ending.
+        hf: name on the Hugging Face hub.
+        package: the files come with jeoni.
+    """
+
+    description: str
+    task: Task
+    language: str
+    metric: Metric
+    licence: str
+    splits: Mapping[Split, tuple[str, ...]] = Field(min_length=1)
+    columns: Mapping[str, str] = {}
+    labels: tuple[str, ...] | None = None
+    formats: Mapping[str, str] = {}
+    hf: str | None = None
+    package: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the catalog.
+
+    Attributes:
+        files: where each split's file is, or None.
+        rows: number of examples of each split that is at hand, where the file says it at once.
+        searched: folders that were looked in.
+    """
+
+    name: str
+    card: Card
+    files: Mapping[Split, Path | None]
+    rows: Mapping[Split, int | None]
+    searched: tuple[Path, ...]
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether any split is there."""
+        return any(self.files.values())
+
+
+def names() -> list[str]:
+    """Names of the datasets that are known."""
+    return sorted(path.stem for path in (HERE / "datasets").glob("*.yaml"))
+
+
+def card(name: str) -> Card:
+    """The card of a dataset.
+
+    Raises:
+        UserError: there is none of that name; the message gives the nearest.
+    """
+    known = names()
+    if name not in known:
+        raise UserError(
+            f"there is no dataset named {name!r}",
+            hint=f"{suggest(name, known)}; for your own file: data.train=FILE",
+        )
+    path = HERE / "datasets" / f"{name}.yaml"
+    return parse(Card, read_yaml(path), where=path.name)
+
+
+def roots(root: str | None) -> list[Path]:
+    """Folders that may hold data: ``root``, then those of the environment variable JEONI_DATA."""
+    variable = os.environ.get(VARIABLE, "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in [root or "", *variable] if folder]
+
+
+def folders(name: str, root: str | None) -> list[Path]:
+    """Folders to look in for the files of a dataset, in order."""
+    if card(name).package:
+        return [HERE / "samples"]
+    return [folder for base in roots(root) for folder in (base / name, base)]
+
+
+def locate(name: str, split: Split, root: str | None) -> Path | None:
+    """The file of a split, or None. Looks at local folders only."""
+    candidates = card(name).splits.get(split, ())
+    return first_file(folders(name, root), candidates)
+
+
+def first_file(places: list[Path], candidates: tuple[str, ...]) -> Path | None:
+    """The first file that is there, each also tried with ``.zst`` and ``.gz`` behind."""
+    paths = (
+        place / f"{file}{packed}"
+        for place in places
+        for file in candidates
+        for packed in ("", ".zst", ".gz")
+    )
+    return next((path for path in paths if path.is_file()), None)
+
+
+def missing(name: str, split: Split, root: str | None) -> UserError:
+    """The error for a split that is not at hand: what was looked for, where, what to do."""
+    known = card(name)
+    if split not in known.splits:
+        return UserError(f"dataset {name!r} has no {split}; it has {', '.join(known.splits)}")
+    looked = folders(name, root)
+    places = [f"{place}{'' if place.is_dir() else ' (no such folder)'}" for place in looked]
+    where = ", ".join(places) or f"no folder: {VARIABLE} is not set"
+    source = f"; on the Hugging Face hub it is {known.hf}" if known.hf else ""
+    return UserError(
+        f"dataset {name!r}: no {split} file; looked for {' or '.join(known.splits[split])} "
+        f"(or .zst, .gz) in {where}",
+        hint=f"set {VARIABLE} (or data.root) to a folder that has it, or has it in a folder "
+        f"{name}{source}",
+    )
+
+
+def available(root: str | None = None) -> list[Entry]:
+    """All known datasets, with what is at hand of each."""
+    return list(_entries(root))
+
+
+def _entries(root: str | None) -> Iterator[Entry]:
+    for name in names():
+        known = card(name)
+        files = {split: locate(name, split, root) for split in known.splits}
+        rows = {split: _rows(path) for split, path in files.items() if path}
+        yield Entry(name, known, files, rows, tuple(folders(name, root)))
+
+
+def _rows(path: Path) -> int | None:
+    if path.suffix != ".parquet":
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.ParquetFile(path).metadata.num_rows)
+    except (pa.ArrowException, OSError):
+        return None  # a listing goes on; reading the file will say what is wrong with it

@@ -1,0 +1,303 @@
+"""Data by name or from your own files, in standard fields, cut into train, dev and test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from jeoni.base import rng
+from jeoni.base.errors import UserError
+from jeoni.data.cards import (
+    VARIABLE,
+    Card,
+    Entry,
+    Metric,
+    Split,
+    Task,
+    available,
+    card,
+    first_file,
+    locate,
+    missing,
+    roots,
+)
+from jeoni.data.readers import ending, read
+from jeoni.data.record import Record
+from jeoni.data.standard import Columns, guess_task, labels_of, standard_record
+
+__all__ = ["DataConfig", "Dataset", "Entry", "available", "open_dataset"]
+
+Count = Annotated[int, Field(gt=0)]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class DataConfig(Columns):
+    """Which data. Either ``name`` or files of your own, or both (then they replace the named ones').
+
+    Attributes:
+        name: a dataset of the catalog.
+        train, dev, test: your own files.
+        format: how to read them, if the names' endings do not tell (see ``jeoni.data.readers.read``).
+        root: folder to look in first, before those of JEONI_DATA.
+        metric: official scorer; by default the dataset's own.
+        limit_train, limit_dev, limit_test: use a random sample of so many (always the same one, and
+            part of every larger one), in file order.
+        skip_ambiguous: leave out examples whose answer's place is marked as uncertain.
+        dev_fraction: cut this share off the training file as dev. By default a tenth, where there
+            is no dev file. Examples with the same text (or passage) stay together.
+        split_by: a column, such as ``title``: examples that have it equal stay together instead.
+    """
+
+    name: str | None = None
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    format: str | None = None
+    root: str | None = None
+    metric: Metric | None = None
+    limit_train: Count | None = None
+    limit_dev: Count | None = None
+    limit_test: Count | None = None
+    skip_ambiguous: bool = False
+    dev_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a split comes from.
+
+    Attributes:
+        path: its file.
+        share: what was cut off the file as dev; 0 if the file is not cut.
+        rest: this split is what is left.
+    """
+
+    path: Path
+    share: float = 0.0
+    rest: bool = False
+
+    def __str__(self) -> str:
+        if not self.share:
+            return self.path.name
+        return f"{self.path.name} ({1 - self.share if self.rest else self.share:.0%} of it)"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples in standard fields.
+
+    Classification: ``text``, ``pair`` (if there is one), ``label`` (as in the file, see
+    ``jeoni.data.standard.label_index``). Span question answering: ``id``, ``question``,
+    ``context``, ``answers`` as ``[{"text": ..., "start": character offset}]``.
+
+    Attributes:
+        name: name in the catalog, or the stem of your own file.
+        sources: where the splits at hand come from.
+        card: what the catalog knows, if it is from there.
+    """
+
+    name: str
+    task: Task
+    sources: Mapping[Split, Source]
+    config: DataConfig
+    card: Card | None = None
+    _read: dict[Path, list[Record]] = field(default_factory=dict, repr=False, compare=False)
+
+    def split(self, name: Split) -> list[Record]:
+        """The examples of ``train``, ``dev`` or ``test``, in file order.
+
+        Raises:
+            UserError: it is not at hand, or its file is not as it should be.
+        """
+        if name not in self.sources:
+            raise _absent(self, name)
+        source = self.sources[name]
+        records = self._records(name)
+        if source.share:
+            held = _held_out(records, source)
+            records = [r for r in records if (_group(r) in held) is not source.rest]
+        return _sample(records, getattr(self.config, f"limit_{name}"))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes: the catalog's, else those in train; None if there is neither."""
+        if self.card and self.card.labels:
+            return self.card.labels
+        if self.task != "classification" or "train" not in self.sources:
+            return None
+        return labels_of(self._records("train"))  # all of it: a sample may lack a class
+
+    @cached_property
+    def language(self) -> str:
+        """Language code; of your own file ``ko`` or ``en``, by the first example."""
+        if self.card:
+            return self.card.language
+        first = self._records(next(iter(self.sources)))[0].fields
+        text = first["text" if self.task == "classification" else "question"]
+        return "ko" if any("가" <= letter <= "힣" for letter in text) else "en"
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The official scorer, see ``jeoni.metrics``.
+
+        For your own questions: SQuAD 2.0 if some have no answer, else KorQuAD's if they are in
+        Korean, else SQuAD 1.1.
+        """
+        known = self.config.metric or (self.card.metric if self.card else None)
+        if known or self.task == "classification":
+            return known or "accuracy"
+        if not all(record.fields["answers"] for record in self._records(next(iter(self.sources)))):
+            return "squad_v2"
+        return "korquad_v1" if self.language == "ko" else "squad_v1"
+
+    @property
+    def licence(self) -> str:
+        """The data's licence, as far as it is known."""
+        return self.card.licence if self.card else "your own data"
+
+    def _records(self, name: Split) -> list[Record]:
+        """All of a split's file, read once."""
+        path = self.sources[name].path
+        if path not in self._read:
+            self._read[path] = self._load(path, labeled=name != "test")
+        return self._read[path]
+
+    def _load(self, path: Path, *, labeled: bool) -> list[Record]:
+        columns = self.config.over(self.card.columns if self.card else {})
+        records = [
+            standard_record(record, self.task, columns, labeled=labeled)
+            for record in read(path, format=_format(path, self.config, self.card))
+            if not (self.config.skip_ambiguous and record.fields.get("ambiguous"))
+        ]
+        if not records:
+            raise UserError(f"{path}: every example is ambiguous", hint="data.skip_ambiguous=false")
+        if self.task == "span_qa":
+            _check_ids(records, path)
+        return records
+
+
+def open_dataset(config: DataConfig, *, task: Task | None = None) -> Dataset:
+    """Find the files of a dataset; they are read when a split is asked for.
+
+    Args:
+        task: what the data must be for; by default the catalog's, or guessed from the columns.
+
+    Raises:
+        UserError: nothing named, an unknown name, no file found (at once: nothing is downloaded), or
+            data for another task.
+    """
+    own = {name: path for name in SPLITS if (path := getattr(config, name)) is not None}
+    if config.name is None and not own:
+        raise UserError(
+            "no data named",
+            hint="data.name=NAME (jeoni data list), or data.train=FILE data.dev=FILE",
+        )
+    known = card(config.name) if config.name else None
+    files = {name: _own_file(path, config) for name, path in own.items()}
+    if config.name:
+        found = {name: locate(config.name, name, config.root) for name in SPLITS}
+        files = {name: path for name, path in found.items() if path} | files
+        if not files:
+            raise missing(config.name, next(iter(known.splits if known else SPLITS)), config.root)
+    sources = _sources(files, own, config)
+    kind = known.task if known else task or _guess(files, config)
+    if task not in (None, kind):
+        raise UserError(f"dataset {config.name!r} is for {kind}, not for {task}")
+    name = config.name or next(iter(files.values())).name.split(".")[0]
+    return Dataset(name, kind, sources, config, known)
+
+
+def _sources(
+    files: Mapping[Split, Path], own: Mapping[Split, str], config: DataConfig
+) -> dict[Split, Source]:
+    """Where each split comes from; dev is cut off train if asked for or if there is none."""
+    sources = {name: Source(path) for name, path in files.items()}
+    asked = config.dev_fraction is not None or config.split_by is not None
+    if asked and "dev" in own and "train" in files:
+        raise UserError("data.dev and data.dev_fraction (or data.split_by): give one of them")
+    whole = files.get("train") or (files.get("dev") if asked else None)
+    if whole and (asked or "dev" not in files):
+        share = config.dev_fraction or 0.1
+        sources["train"] = Source(whole, share, rest=True)
+        sources["dev"] = Source(whole, share)
+    return {name: sources[name] for name in SPLITS if name in sources}
+
+
+def _own_file(given: str, config: DataConfig) -> Path:
+    """A file of your own: as the path says, else in the data folders."""
+    bases = roots(config.root)
+    named = [base / config.name for base in bases] if config.name else []
+    places = [Path(), *named, *bases]
+    found = first_file(places, (str(Path(given).expanduser()),))
+    if found is None and Path(given).is_dir():
+        return Path(given)  # reading it will say what is in it
+    if found is None:
+        where = ", ".join(str(place.resolve()) for place in places)
+        raise UserError(
+            f"no file {given}; looked in {where}",
+            hint=f"give its path, or set {VARIABLE} (or data.root) to its folder",
+        )
+    return found
+
+
+def _guess(files: Mapping[Split, Path], config: DataConfig) -> Task:
+    path = next(iter(files.values()))
+    return guess_task(next(read(path, format=_format(path, config, None))), config)
+
+
+def _format(path: Path, config: DataConfig, known: Card | None) -> str | None:
+    own = {Path(p).name for name in SPLITS if (p := getattr(config, name)) is not None}
+    if config.format and (known is None or path.name in own):
+        return config.format
+    return known.formats.get(ending(path)) if known else None
+
+
+def _absent(dataset: Dataset, name: Split) -> UserError:
+    if dataset.card and dataset.config.name:
+        return missing(dataset.config.name, name, dataset.config.root)
+    return UserError(
+        f"there is no {name} data; given: {', '.join(dataset.sources)}", hint=f"data.{name}=FILE"
+    )
+
+
+def _group(record: Record) -> str:
+    """What examples have in common that must not be on both sides of a cut."""
+    fields = record.fields
+    if "group" in fields:
+        return str(fields["group"])
+    return (
+        str(fields["context"]) if "context" in fields else f"{fields['text']}\0{fields.get('pair')}"
+    )
+
+
+def _held_out(records: list[Record], source: Source) -> set[str]:
+    """The groups that are dev: those with the lowest hashes, in whatever order the file has them."""
+    groups = sorted(
+        {_group(record) for record in records}, key=lambda group: rng.derive("dev", group)
+    )
+    count = max(1, round(source.share * len(groups)))
+    if count >= len(groups):
+        raise UserError(
+            f"{source.path}: cannot cut a dev part off {len(groups)} different texts or passages",
+            hint="give a dev file: data.dev=FILE",
+        )
+    return set(groups[:count])
+
+
+def _sample(records: list[Record], limit: int | None) -> list[Record]:
+    if limit is None or limit >= len(records):
+        return records
+    chosen = rng.generator("limit", len(records)).permutation(len(records))[:limit]
+    return [records[index] for index in sorted(chosen)]
+
+
+def _check_ids(records: list[Record], path: Path) -> None:
+    seen: dict[str, Record] = {}
+    for record in records:
+        id = record.fields["id"]
+        if id in seen:
+            raise UserError(f"{path}: {record.where}: id {id!r} is also that of {seen[id].where}")
+        seen[id] = record

@@ -1,0 +1,401 @@
+"""The catalog: named datasets, your own files, standard fields, labels, cuts and samples."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jeoni.base.config import parse
+from jeoni.base.errors import UserError
+from jeoni.data import cards
+from jeoni.data.catalog import DataConfig, Dataset, available, open_dataset
+from jeoni.data.record import Record
+from jeoni.data.standard import label_index, labels_of
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the folders of whoever runs the tests nor the current one count."""
+    monkeypatch.delenv(cards.VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def data(**settings: Any) -> Dataset:
+    return open_dataset(DataConfig(**settings))
+
+
+def values(records: Sequence[Record]) -> list[dict[str, Any]]:
+    return [record.fields for record in records]
+
+
+def write_csv(name: str, rows: Sequence[Sequence[Any]], header: str = "text,label") -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    lines = [header, *(",".join(map(str, row)) for row in rows)]
+    Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return name
+
+
+def write_squad(name: str, titles: int = 4, questions: int = 5, **extra: Any) -> str:
+    def ask(title: int, number: int) -> dict[str, Any]:
+        answer = {"text": f"t{title}", "answer_start": 9}
+        return {"id": f"{title}-{number}", "question": "Who?", "answers": [answer]} | extra
+
+    articles = [
+        {
+            "title": f"title{t}",
+            "paragraphs": [
+                {"context": f"passage: t{t}", "qas": [ask(t, n) for n in range(questions)]}
+            ],
+        }
+        for t in range(titles)
+    ]
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(json.dumps({"data": articles}))
+    return name
+
+
+# The cards
+
+
+@pytest.mark.parametrize("name", cards.names())
+def test_every_card_is_whole(name: str) -> None:
+    card = cards.card(name)
+    assert card.description
+    assert card.licence
+    assert card.package or card.hf
+    assert (card.metric == "accuracy") == (card.task == "classification") == bool(card.labels)
+    lines = (cards.HERE / "datasets" / f"{name}.yaml").read_text().splitlines()
+    assert 6 <= len(lines) <= 15
+
+
+def test_unknown_name_gives_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"(?s)no dataset named 'korqad'.*'korquad'"):
+        data(name="korqad")
+
+
+def test_nothing_named() -> None:
+    with pytest.raises(UserError, match="no data named"):
+        data()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trian": "x"}, "unknown key 'trian'.*'train'"),
+        ({"limit_dev": 0}, "limit_dev: .*greater than 0"),
+        ({"dev_fraction": 1.0}, "dev_fraction: .*less than 1"),
+        ({"metric": "bleu"}, "metric"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse(DataConfig, settings)
+
+
+# Named datasets: where their files are looked for
+
+
+def test_files_are_found_in_root_then_in_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_squad("a/korquad/KorQuAD_v1.0_dev.json", titles=1)
+    write_squad("b/KorQuAD_v1.0_dev.json", titles=2)
+    write_squad("c/KorQuAD_v1.0_dev.json", titles=3)
+    monkeypatch.setenv(cards.VARIABLE, os.pathsep.join(["nowhere", "a", "b"]))
+    assert len(data(name="korquad").split("dev")) == 5
+    assert len(data(name="korquad", root="c").split("dev")) == 15
+
+
+def test_missing_dataset_says_what_and_where_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"(?s)no train file; .*JEONI_DATA is not set"):
+        data(name="nsmc")
+    monkeypatch.setenv(cards.VARIABLE, "my-data")
+    with pytest.raises(UserError) as caught:
+        data(name="nsmc")
+    for part in (
+        "'nsmc'",
+        "ratings_train.txt",
+        f"my-data{os.sep}nsmc (no such folder)",
+        "e9t/nsmc",
+    ):
+        assert part in str(caught.value)
+
+
+def test_missing_split() -> None:
+    write_squad("korquad/KorQuAD_v1.0_dev.json")
+    dataset = data(name="korquad", root=".")
+    assert list(dataset.sources) == ["dev"]
+    with pytest.raises(UserError, match=r"no train file; looked for KorQuAD_v1.0_train.json"):
+        dataset.split("train")
+    with pytest.raises(UserError, match="'korquad' has no test; it has train, dev"):
+        dataset.split("test")
+
+
+def test_nsmc_in_its_official_format() -> None:
+    Path("ratings_train.txt").write_text('id\tdocument\tlabel\n1\t굳 ㅋ\t1\n2\t\t0\n3\t"흠\t0\n')
+    Path("ratings_test.txt").write_text("id\tdocument\tlabel\n1\t굳\t1\n")
+    dataset = data(name="nsmc", root=".", dev_fraction=0.34)
+    assert (dataset.task, dataset.metric, dataset.language) == ("classification", "accuracy", "ko")
+    assert dataset.labels == ("negative", "positive")
+    assert values(dataset.split("test")) == [{"text": "굳", "label": "1"}]
+    both = dataset.split("train") + dataset.split("dev")
+    assert sorted(r.fields["text"] for r in both) == ["", '"흠', "굳 ㅋ"]
+    assert [label_index(r, dataset.labels) for r in dataset.split("test")] == [1]
+
+
+def test_the_sample_in_the_package() -> None:
+    dataset = data(name="squad-sample", skip_ambiguous=True)
+    assert (dataset.task, dataset.metric) == ("span_qa", "squad_v1")
+    train, dev = dataset.split("train"), dataset.split("dev")
+    assert (len(train), len(dev)) == (4000, 500)
+    fields = dev[0].fields
+    for answer in fields["answers"]:
+        assert fields["context"].startswith(answer["text"], answer["start"])
+    assert not {r.fields["context"] for r in train} & {r.fields["context"] for r in dev}
+
+
+def test_available() -> None:
+    Path("nsmc").mkdir()
+    table = pa.table({"id": ["1"], "document": ["x"], "label": [0]})
+    pq.write_table(table, "nsmc/train.parquet")
+    Path("nsmc/test.parquet").write_text("broken")
+    entries = {entry.name: entry for entry in available(".")}
+    assert entries.keys() == set(cards.names())
+    assert {name for name, e in entries.items() if e.at_hand} == {"nsmc", "squad-sample"}
+    nsmc = entries["nsmc"]
+    assert nsmc.rows == {"train": 1, "test": None}
+    assert entries["squad"].files == {"train": None, "dev": None}
+    assert entries["squad"].searched == (Path("squad"), Path())
+
+
+# Your own files
+
+
+def test_own_file_for_classification() -> None:
+    write_csv("my.csv", [("좋아요", 10), ("별로", 2), ("음", 9)], header="review,stars")
+    dataset = data(train="my.csv", dev="my.csv", text="review", label="stars")
+    assert (dataset.name, dataset.task, dataset.metric) == ("my", "classification", "accuracy")
+    assert dataset.labels == ("2", "9", "10")  # numbers sort as numbers
+    assert dataset.language == "ko"
+    train = dataset.split("train")
+    assert [label_index(r, dataset.labels) for r in train] == [2, 0, 1]
+    assert train[1].where == "my.csv, line 3"
+
+
+def test_own_pairs_in_json_lines() -> None:
+    rows = [{"a": "x", "b": "y", "gold": "no", "extra": 1}, {"a": "z", "b": "", "gold": "yes"}]
+    Path("my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    dataset = data(dev="my.jsonl", text="a", pair="b", label="gold")
+    assert values(dataset.split("dev"))[0] == {"text": "x", "pair": "y", "label": "no"}
+    assert dataset.labels is None  # nothing to learn them from
+    with pytest.raises(UserError, match="no train data; given: dev"):
+        dataset.split("train")
+
+
+def test_own_file_for_questions() -> None:
+    row = {"q": "Who?", "p": "It was I.", "a": {"text": ["I"], "answer_start": [7]}}
+    Path("my.jsonl").write_text(json.dumps(row))
+    dataset = data(test="my.jsonl", question="q", context="p", answers="a")
+    assert (dataset.task, dataset.metric, dataset.language) == ("span_qa", "squad_v1", "en")
+    (record,) = dataset.split("test")
+    assert record.fields == {
+        "id": "1",
+        "question": "Who?",
+        "context": "It was I.",
+        "answers": [{"text": "I", "start": 7}],
+    }
+
+
+def test_own_teaching_format() -> None:
+    Path("my.txt").write_text("[CLS] 누 구 ? [SEP] 나 _ 다 [SEP]\t5\t5\n", encoding="utf-8")
+    dataset = data(dev="my.txt", format="mrc_tsv")
+    assert (dataset.task, dataset.metric) == ("span_qa", "korquad_v1")
+    (record,) = dataset.split("dev")
+    assert record.fields["answers"] == [{"text": "나", "start": 0}]
+    assert record.fields["tokens"][5] == "나"
+
+
+def test_metric_of_own_questions_without_answer() -> None:
+    write_squad("my.json", is_impossible=True)
+    assert data(dev="my.json").metric == "squad_v2"
+    assert data(dev="my.json", metric="korquad_v1").metric == "korquad_v1"
+
+
+def test_own_file_in_place_of_a_named_one() -> None:
+    write_squad("korquad/KorQuAD_v1.0_dev.json", titles=1)
+    write_squad("mine.json", titles=2)
+    dataset = data(name="korquad", root=".", train="mine.json")
+    assert (len(dataset.split("train")), len(dataset.split("dev"))) == (10, 5)
+    assert dataset.metric == "korquad_v1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": "no.csv"}, "(?s)no file no.csv; looked in .*JEONI_DATA"),
+        ({"train": "."}, "is a folder"),
+        ({"train": "my.csv", "text": "revue"}, "(?s)line 2: no column 'revue'.*review, stars"),
+        ({"train": "my.csv", "text": "review"}, "(?s)no column 'label'.*data.label=COLUMN"),
+        ({"train": "my.csv"}, "(?s)columns review, stars: which is what.*data.text="),
+        ({"train": "my.csv", "question": "q", "context": "c"}, "no column 'c'"),
+        ({"train": "my.csv", "text": "review", "split_by": "x"}, "no column"),
+        ({"train": "my.csv", "text": "review", "label": "review", "limit_train": 1}, None),
+        ({"train": "twice.json"}, "id '0-0' is also that of .*article 1, paragraph 1, question 1"),
+        ({"train": "flagged.json", "skip_ambiguous": True}, "every example is ambiguous"),
+        ({"train": "one.csv"}, "cannot cut a dev part"),
+        ({"train": "my.csv", "dev": "my.csv", "dev_fraction": 0.1}, "give one of them"),
+    ],
+)
+def test_own_file_errors(settings: dict[str, Any], message: str | None) -> None:
+    write_csv("my.csv", [("a", 1), ("b", 2)], header="review,stars")
+    write_csv("one.csv", [("a", 1), ("a", 2)])
+    write_squad("flagged.json", answer_start_ambiguous=True)
+    write_squad("twice.json", id="0-0")
+    if message is None:
+        assert len(data(**settings).split("train")) == 1
+        return
+    with pytest.raises(UserError, match=message):
+        data(**settings).split("train")
+
+
+def test_data_for_another_task() -> None:
+    with pytest.raises(UserError, match="'squad-sample' is for span_qa, not for classification"):
+        open_dataset(DataConfig(name="squad-sample"), task="classification")
+
+
+# Labels
+
+
+def record(label: Any) -> Record:
+    return Record({"text": "x", "label": label}, "my.csv", 7)
+
+
+@pytest.mark.parametrize(
+    ("label", "labels", "index"),
+    [
+        ("positive", ["negative", "positive"], 1),
+        (" positive ", ["negative", "positive"], 1),
+        (1, ["negative", "positive"], 1),
+        ("0", ["negative", "positive"], 0),
+        (1.0, ["negative", "positive"], 1),
+        (True, ["False", "True"], 1),
+        (1, ["1", "2", "3"], 0),  # a name before a number
+        ("-1", ["-1", "1"], 0),
+        (0.5, ["0.5", "1"], 0),
+    ],
+)
+def test_label_index(label: Any, labels: list[str], index: int) -> None:
+    assert label_index(record(label), labels) == index
+
+
+@pytest.mark.parametrize(
+    ("label", "labels"),
+    [("neutral", ["no", "yes"]), (2, ["no", "yes"]), (0, ["1", "2"]), (-1, ["no", "yes"])],
+)
+def test_label_outside_the_classes(label: Any, labels: list[str]) -> None:
+    with pytest.raises(UserError, match=f"(?s)my.csv, line 7: label '{label}'.*{labels[0]}"):
+        label_index(record(label), labels)
+
+
+@pytest.mark.parametrize("label", [None, "", " ", float("nan"), ["a"]])
+def test_no_label(label: Any) -> None:
+    with pytest.raises(UserError, match=r"my.csv, line 7: no label"):
+        label_index(record(label), ["a", "b"])
+
+
+def test_labels_of() -> None:
+    assert labels_of([record("b"), record("a"), record("b")]) == ("a", "b")
+    assert labels_of([record(10), record("9"), record(-1.0)]) == ("-1", "9", "10")
+    with pytest.raises(UserError, match="every example has the label 'a'"):
+        labels_of([record("a")] * 3)
+    with pytest.raises(UserError, match="1001 different labels"):
+        labels_of([record(i) for i in range(1001)])
+
+
+# Cuts and samples
+
+
+def test_dev_is_cut_off_train_where_there_is_none() -> None:
+    rows = [(f"text {i % 50}", i % 2) for i in range(100)]
+    write_csv("my.csv", rows)
+    dataset = data(train="my.csv")
+    train, dev = dataset.split("train"), dataset.split("dev")
+    assert (len(train), len(dev)) == (90, 10)
+    assert not {r.fields["text"] for r in train} & {r.fields["text"] for r in dev}
+    assert [r.line for r in dev] == sorted(r.line for r in dev)
+    assert str(dataset.sources["dev"]) == "my.csv (10% of it)"
+    # The cut does not depend on the order of the file.
+    write_csv("other.csv", rows[::-1])
+    again = data(train="other.csv").split("dev")
+    assert {r.fields["text"] for r in again} == {r.fields["text"] for r in dev}
+
+
+def test_cut_by_title() -> None:
+    write_squad("korquad/KorQuAD_v1.0_dev.json", titles=10)
+    name = "KorQuAD_v1.0_dev.json"
+    one = {"name": "korquad", "root": ".", "split_by": "title", "dev_fraction": 0.2}
+    for dataset in (data(**one), data(**one, train=name)):
+        train, dev = dataset.split("train"), dataset.split("dev")
+        assert (len(train), len(dev)) == (40, 10)
+        assert not {r.fields["title"] for r in train} & {r.fields["title"] for r in dev}
+
+
+def test_questions_on_a_passage_stay_together() -> None:
+    write_squad("my.json", titles=10)
+    dataset = data(train="my.json", dev_fraction=0.3)
+    train, dev = dataset.split("train"), dataset.split("dev")
+    assert not {r.fields["context"] for r in train} & {r.fields["context"] for r in dev}
+    assert len(dev) == 15
+
+
+def test_limits_take_the_same_nested_sample() -> None:
+    write_csv("my.csv", [(f"text {i}", i % 2) for i in range(200)])
+    whole = data(train="my.csv", dev="my.csv", limit_dev=7)
+    assert (len(whole.split("train")), len(whole.split("dev"))) == (200, 7)
+    small, large = (
+        [r.line for r in data(train="my.csv", dev="my.csv", limit_train=n).split("train")]
+        for n in (20, 50)
+    )
+    assert set(small) < set(large)
+    assert large == sorted(large) != list(range(2, 52))
+    assert len(data(train="my.csv", dev="my.csv", limit_train=999).split("train")) == 200
+
+
+def test_a_sample_keeps_all_classes() -> None:
+    write_csv("my.csv", [(f"text {i}", i) for i in range(20)])
+    assert len(data(train="my.csv", dev="my.csv", limit_train=2).labels or ()) == 20
+
+
+def test_ambiguous_questions_can_be_left_out() -> None:
+    write_squad("flagged.json", answer_start_ambiguous=True)
+    flagged = json.loads(Path("flagged.json").read_text())["data"]
+    plain = json.loads(Path(write_squad("plain.json", titles=6)).read_text())["data"][4:]
+    Path("my.json").write_text(json.dumps({"data": flagged + plain}))
+    assert len(data(dev="my.json").split("dev")) == 30
+    assert len(data(dev="my.json", skip_ambiguous=True).split("dev")) == 10
+
+
+REAL = [
+    ("squad", "dev", 10_570),
+    ("squad_v2", "dev", 11_873),
+    ("korquad", "dev", 5_774),
+    ("nsmc", "test", 50_000),
+    ("glue-sst2", "train", 67_349),
+    ("glue-sst2", "dev", 872),
+    ("glue-sst2", "test", 1_821),
+]
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no data at {SHARED}")
+@pytest.mark.parametrize(("name", "split", "count"), REAL)
+def test_real_data(name: str, split: Any, count: int) -> None:
+    dataset = data(name=name, root=str(SHARED))
+    records = dataset.split(split)
+    assert len(records) == count
+    if dataset.labels:
+        assert {label_index(r, dataset.labels) for r in records} == {0, 1}
