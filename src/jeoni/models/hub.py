@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +12,12 @@ from jeoni.base import files, lookup
 from jeoni.base.errors import UserError
 from jeoni.models import tensors as tensor_files
 from jeoni.models.backbone import build, initialize
+from jeoni.models.config_file import read_labels, read_spec, write_config
 from jeoni.models.family import Family
 from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
-from jeoni.models.weights import expand, rename, to_ours, to_theirs
+from jeoni.models.weights import Row, expand, rename, to_ours, to_theirs
 from jeoni.models.where import CONFIG, resolve
 from jeoni.text.tokenizer import Tokenizer
 
@@ -52,7 +52,7 @@ def load(where: str | Path, *, init: Init = "pretrained", seed: int = 0) -> Mode
         tokenizer=_tokenizer(folder),
         config=config,
         settings=files.read_json(settings_file) if settings_file.exists() else {},
-        labels=_labels(config),
+        labels=read_labels(config, str(folder / CONFIG)),
     )
     if init == "random":
         initialize(model.backbone, std=spec.init_range, seed=seed)
@@ -94,67 +94,30 @@ def presets() -> dict[str, tuple[str, ArchSpec]]:
 def save(model: Model, folder: Path) -> Path:
     """Write config.json, model.safetensors, the tokenizer, and jeoni.json (what it was trained for).
 
-    The folder loads in ``transformers`` as the class that ``architectures`` names. Weights are
-    written first and config.json last, so a folder with a config.json is whole.
+    The folder loads in ``transformers`` as the class that ``architectures`` names. A folder with a
+    config.json is whole: the model that was there before stays until the new weights are on disk, and
+    config.json comes last.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    tensor_files.write(folder / tensor_files.SAFE, _their_tensors(model))
+    config = write_config(model)
+    with files.replacing(folder / tensor_files.SAFE) as weights:
+        tensor_files.write(weights, _their_tensors(model))
+        for old in (CONFIG, SETTINGS):
+            (folder / old).unlink(missing_ok=True)
     if model._tokenizer is not None:
         model.tokenizer.save(folder)
     if model.settings:
         files.write_json(folder / SETTINGS, model.settings)
-    files.write_json(folder / CONFIG, write_config(model))
+    files.write_json(folder / CONFIG, config)
     return folder
-
-
-def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec:
-    """The architecture that a config.json describes.
-
-    Raises:
-        UserError: a number missing or impossible, or a variant that jeoni does not build.
-    """
-    values = {ours: config[theirs] for ours, theirs in family.config.items() if theirs in config}
-    required = ("vocab", "hidden", "layers", "heads", "feed_forward")
-    missing = [family.config[name] for name in required if name not in values]
-    if missing:
-        raise UserError(f"{where}: missing {', '.join(missing)}")
-    if "width" not in family.config:
-        values["width"] = values["hidden"]
-    values.setdefault("width", 128)
-    for entry in fields(ArchSpec):
-        value = values.get(entry.name)
-        if entry.type is int and value is not None and (not isinstance(value, int) or value < 0):
-            raise UserError(f"{where}: {family.config.get(entry.name)} is {value!r}, not a size")
-    if values["hidden"] % max(1, values["heads"]):
-        raise UserError(
-            f"{where}: hidden_size {values['hidden']} is not a multiple of {values['heads']} heads"
-        )
-    kind = config.get("position_embedding_type", "absolute")
-    if kind != "absolute":
-        raise UserError(f"{where}: position_embedding_type {kind!r} is not supported")
-    return ArchSpec(**values)
-
-
-def write_config(model: Model) -> dict[str, Any]:
-    """config.json of a model."""
-    family = model.family
-    config = {"model_type": family.name, **family.config_constants, **model.config}
-    config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
-    kinds = frozenset(model.heads.keys())
-    config["architectures"] = [family.architectures.get(kinds, family.architectures[frozenset()])]
-    config["torch_dtype"] = "float32"
-    config.pop("dtype", None)
-    if model.labels is not None:
-        config["id2label"] = {str(i): name for i, name in enumerate(model.labels)}
-        config["label2id"] = {name: i for i, name in enumerate(model.labels)}
-    return config
 
 
 def _family(config: Mapping[str, Any], folder: Path) -> Family:
     name = config.get("model_type")
     if not isinstance(name, str):
         raise UserError(f"{folder / CONFIG}: no 'model_type'")
-    family: Family = lookup.find(FAMILIES, name, "FAMILY")
+    family = lookup.find(FAMILIES, name, "FAMILY")
+    if not isinstance(family, Family):
+        raise UserError(f"{folder / CONFIG}: 'model_type' {name!r} is not a family of models")
     return family
 
 
@@ -164,50 +127,69 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
     return None
 
 
-def _labels(config: Mapping[str, Any]) -> list[str] | None:
-    names = config.get("id2label")
-    if not isinstance(names, dict):
-        return None
-    try:
-        return [str(names[key]) for key in sorted(names, key=int)]
-    except ValueError:
-        raise UserError(f"{CONFIG}: id2label has keys that are no numbers") from None
-
-
 def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Put the checkpoint's tensors where they belong; keep the rest as spare."""
-    family = model.family
+    family, layers = model.family, model.spec.layers
     named = _normalized(tensors, family)
-    rows = expand(family.body, model.spec.layers)
+    if model.config.get("tie_word_embeddings") is False and named.keys() & set(family.tied):
+        raise UserError(f"{folder}: vocabulary weights that are not tied are not supported")
+    rows = expand(family.body, layers)
     ours, used = to_ours(named, rows)
     own = dict(model.backbone.named_parameters())
-    theirs = {entry.ours: " + ".join(entry.theirs) for entry in rows}
-    problems = [f"missing: {theirs.get(name, name)}" for name in own if name not in ours]
-    problems += [
-        f"wrong shape: {theirs[name]} is {list(ours[name].shape)}, config.json asks for {list(p.shape)}"
-        for name, p in own.items()
-        if name in ours and ours[name].shape != p.shape
-    ]
-    if problems:
-        listing = "\n  ".join(
-            problems[:20] + ([f"and {len(problems) - 20} more"] * (len(problems) > 20))
-        )
-        raise UserError(f"the weights in {folder} do not fit its config.json:\n  {listing}")
+    _check(own, ours, rows, folder)
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(ours[name])
     model.spare = {
         name: t for name, t in named.items() if name not in used and name not in family.tied
     }
-    unread = set(model.spare)
     for kind, entries in family.heads.items():
-        filled, taken = to_ours(model.spare, expand(entries, model.spec.layers))
-        if filled.keys() == {entry.ours for entry in entries}:
-            model.add_head(kind, build_head(kind, model, filled))
-        unread -= {name for entry in entries for name in entry.theirs} | taken
-    foreign = sorted(name for name in unread if not name.startswith("heads."))  # a task's own head
-    if foreign:
+        rows = expand(entries, layers)
+        filled, _ = to_ours(model.spare, rows)
+        if filled.keys() == {entry.ours for entry in rows}:
+            head = build_head(kind, model, filled)
+            _check(dict(head.named_parameters()), filled, rows, folder)
+            model.add_head(kind, head)
+    _warn(model, folder)
+
+
+def _check(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor], rows: Sequence[Row], folder: Path
+) -> None:
+    """Raise UserError with every parameter that the checkpoint lacks or has in another shape."""
+    theirs = {entry.ours: " + ".join(entry.theirs) for entry in rows}
+    problems = [f"missing: {theirs.get(name, name)}" for name in own if name not in found]
+    problems += [
+        f"wrong shape: {theirs[name]} is {list(found[name].shape)}, should be {list(p.shape)}"
+        for name, p in own.items()
+        if name in found and found[name].shape != p.shape
+    ]
+    if problems:
+        rest = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
+        listing = "\n  ".join(problems[:20] + rest)
+        raise UserError(f"the weights in {folder} do not fit its config.json:\n  {listing}")
+
+
+def _warn(model: Model, folder: Path) -> None:
+    """Say which tensors nothing reads, and which the class in config.json should have brought."""
+    family = model.family
+    known = {
+        kind: {name for row in expand(rows, model.spec.layers) for name in row.theirs}
+        for kind, rows in family.heads.items()
+    }
+    own = ("heads.",)  # a task's own head
+    unread = model.spare.keys() - set().union(*known.values())
+    if foreign := sorted(name for name in unread if not name.startswith(own)):
         warnings.warn(f"tensors in {folder} that nothing reads: {', '.join(foreign)}", stacklevel=4)
+    for kinds, architecture in family.architectures.items():
+        if architecture in (model.config.get("architectures") or ()):
+            for kind in sorted(kinds - model.heads.keys()):
+                missing = ", ".join(sorted(known[kind] - model.spare.keys()))
+                warnings.warn(
+                    f"{folder}: no {kind} head, though config.json names {architecture}; "
+                    f"missing: {missing}",
+                    stacklevel=4,
+                )
 
 
 def _normalized(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
@@ -236,7 +218,7 @@ def _their_tensors(model: Model) -> dict[str, Tensor]:
     result = {family.prefix + name: tensor for name, tensor in body.items()}
     for kind, head in model.heads.items():
         state = {k: v.detach().cpu() for k, v in head.state_dict().items()}
-        rows: Sequence[Any] = family.heads.get(kind, ())
+        rows = family.heads.get(kind, ())
         if rows:
             result |= to_theirs(state, expand(rows, model.spec.layers))
         else:

@@ -78,16 +78,23 @@ def _from_hub(name: str) -> Path:
 
 
 def _hub_answers() -> bool:
-    """Whether the hub answers at all, within two seconds (the hub client retries for much longer)."""
-    import socket
-    from urllib.parse import urlparse
+    """Whether the hub answers at all, within three seconds.
+
+    The hub client retries for much longer, and looking up a name has no time limit of its own.
+    """
+    import threading
 
     from huggingface_hub import constants
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
-    address = urlparse(constants.ENDPOINT)
-    try:
-        port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname or "", port), timeout=2).close()
-    except OSError:
-        return False
-    return True
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):
+            get_session().head(constants.ENDPOINT, timeout=2)
+            answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(3)
+    return answered.is_set()

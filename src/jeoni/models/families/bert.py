@@ -52,6 +52,7 @@ CONFIG = {
     "norm_eps": "layer_norm_eps",
     "dropout": "hidden_dropout_prob",
     "attention_dropout": "attention_probs_dropout_prob",
+    "causal": "is_decoder",
     "init_range": "initializer_range",
 }
 

@@ -1,0 +1,107 @@
+"""config.json: read into an ``ArchSpec``, written from a model."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from jeoni.base.errors import UserError
+from jeoni.base.lookup import suggest
+from jeoni.models.family import Family
+from jeoni.models.model import Model
+from jeoni.models.spec import ArchSpec
+from jeoni.nn.activations import ACTIVATIONS
+
+REQUIRED = ("vocab", "hidden", "layers", "heads", "feed_forward")
+MAY_BE_ZERO = ("segments",)
+PROBABILITIES = ("dropout", "attention_dropout")
+
+
+def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec:
+    """The architecture that a config.json describes.
+
+    Raises:
+        UserError: a number missing or impossible, or a variant that jeoni does not build.
+    """
+    values = {ours: config[theirs] for ours, theirs in family.config.items() if theirs in config}
+    missing = [family.config[name] for name in REQUIRED if name not in values]
+    if missing:
+        raise UserError(f"{where}: missing {', '.join(missing)}")
+    if "width" not in family.config:
+        values["width"] = values["hidden"]
+    values.setdefault("width", 128)
+    for entry in fields(ArchSpec):
+        if entry.name in values:
+            problem = _problem(entry.name, entry.type, values[entry.name])
+            if problem:
+                key = family.config.get(entry.name, entry.name)
+                raise UserError(f"{where}: {key} is {values[entry.name]!r}, {problem}")
+    if values["hidden"] % values["heads"]:
+        raise UserError(
+            f"{where}: hidden_size {values['hidden']} is not a multiple of {values['heads']} heads"
+        )
+    kind = config.get("position_embedding_type", "absolute")
+    if kind != "absolute":
+        raise UserError(f"{where}: position_embedding_type {kind!r} is not supported")
+    if config.get("add_cross_attention"):
+        raise UserError(f"{where}: add_cross_attention is not supported")
+    return ArchSpec(**values)
+
+
+def _problem(name: str, kind: Any, value: Any) -> str | None:
+    """What is wrong with the value of a field of ``ArchSpec``, if anything."""
+    if kind is bool:
+        return None if isinstance(value, bool) else "neither true nor false"
+    if kind is int:
+        least = 0 if name in MAY_BE_ZERO else 1
+        right = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        return None if right else "not a size"
+    if kind is float:
+        right = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        if name in PROBABILITIES:
+            return None if right and value < 1 else "not a probability below 1"
+        return None if right else "not a number of at least 0"
+    if name == "activation" and value not in ACTIVATIONS:
+        return f"not an activation jeoni has; {suggest(str(value), list(ACTIVATIONS))}"
+    return None
+
+
+def write_config(model: Model) -> dict[str, Any]:
+    """config.json of a model."""
+    family = model.family
+    config = {"model_type": family.name, **family.config_constants, **model.config}
+    config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
+    kinds = frozenset(model.heads.keys())
+    config["architectures"] = [family.architectures.get(kinds, family.architectures[frozenset()])]
+    config["torch_dtype"] = "float32"
+    for key in ("dtype", "num_labels", "id2label", "label2id"):
+        config.pop(key, None)
+    labels = _labels_to_write(model)
+    if labels is not None:
+        config["id2label"] = {str(i): name for i, name in enumerate(labels)}
+        config["label2id"] = {name: i for i, name in enumerate(labels)}
+    return config
+
+
+def _labels_to_write(model: Model) -> list[str] | None:
+    """Class names; made up where there are none, as ``transformers`` sizes its head by their number."""
+    if "span" in model.heads:  # whose two outputs it sizes by the same number
+        return None
+    classes = getattr(dict(model.heads.items()).get("classification"), "classes", None)
+    if classes is None or (model.labels is not None and len(model.labels) == classes):
+        return model.labels
+    return [f"LABEL_{i}" for i in range(int(classes))]
+
+
+def read_labels(config: Mapping[str, Any], where: str) -> list[str] | None:
+    """Class names in the order of their numbers; None where there are none.
+
+    Raises:
+        UserError: a key of ``id2label`` that is no number.
+    """
+    names = config.get("id2label")
+    if not isinstance(names, dict):
+        return None
+    try:
+        return [str(names[key]) for key in sorted(names, key=int)]
+    except ValueError:
+        raise UserError(f"{where}: id2label has keys that are no numbers") from None
