@@ -63,7 +63,9 @@ def test_segment_log_softmax_equals_one_by_one(
 def test_segment_log_softmax_takes_masked_tokens() -> None:
     scores = torch.tensor([1.0, -math.inf, 2.0, -math.inf, 0.0], requires_grad=True)
     result = segment_log_softmax(scores, [3, 2])
-    assert result.exp().tolist() == pytest.approx([1 / (1 + math.e), 0, math.e / (1 + math.e), 0, 1])
+    assert result.exp().tolist() == pytest.approx(
+        [1 / (1 + math.e), 0, math.e / (1 + math.e), 0, 1]
+    )
     result[[0, 2, 4]].sum().backward()
     assert scores.grad is not None
     assert scores.grad.isfinite().all()

