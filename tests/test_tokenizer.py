@@ -524,6 +524,11 @@ MISTAKES: list[tuple[str, dict[str, str | bytes], str]] = [
      r"tokenizer_config.json: a mapping was expected"),
     ("config wrong type", {"vocab.txt": GOOD, "tokenizer_config.json": '{"do_lower_case": "no"}'},
      r"tokenizer_config.json: do_lower_case is 'no'"),
+    ("config token is no token", {"vocab.txt": GOOD, "tokenizer_config.json": '{"cls_token": [1]}'},
+     r"cls_token is \[1\]"),
+    ("config length is no number",
+     {"vocab.txt": GOOD, "tokenizer_config.json": '{"model_max_length": "x"}'},
+     r"tokenizer_config.json: model_max_length is 'x'"),
     ("config names a stranger", {"vocab.txt": GOOD, "tokenizer_config.json": '{"cls_token": "<s>"}'},
      r"cls_token '<s>' is not in the vocabulary"),
 ]  # fmt: skip
@@ -539,6 +544,55 @@ def test_mistakes_are_named(tmp_path: Path, files: dict[str, str | bytes], messa
     with pytest.raises(UserError, match=message) as caught:
         Tokenizer.from_folder(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+def paths_in(value: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
+    """Every place in nested mappings and lists."""
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
+    for key in keys:
+        yield (*path, key)
+        yield from paths_in(value[key], *path, key)
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("intact")
+    (folder / "vocab.txt").write_text(GOOD)
+    Tokenizer.from_folder(folder).save(folder)
+    return folder
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_works_or_is_named(
+    intact: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    contents = {
+        name: json.loads((intact / name).read_text("utf-8"))
+        for name in ("tokenizer.json", "tokenizer_config.json")
+    }
+    *path, key = data.draw(st.sampled_from([p for p in paths_in(contents) if len(p) > 1]))
+    target = contents
+    for step in path:
+        target = target[step]
+    if data.draw(st.booleans()):
+        junk = [None, "x", 7, -1, 10**11, [], {}, [1], True, {"a": 1}, 1.5]
+        target[key] = data.draw(st.sampled_from(junk))
+    else:
+        del target[key]
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content))
+    message = ""
+    try:
+        tokenizer = Tokenizer.from_folder(folder)
+        tokenizer.encode("a b [SEP]", "")
+        assert tokenizer.vocab_size < 100
+    except UserError as error:
+        message = str(error)
+    assert not message or str(folder) in message
 
 
 def test_missing_vocabulary_file(tmp_path: Path) -> None:

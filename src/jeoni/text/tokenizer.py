@@ -6,7 +6,6 @@ accent, no state that changes between calls, and errors that name the file.
 """
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,46 +17,19 @@ import numpy.typing as npt
 import tokenizers
 
 from jeoni.base.errors import UserError
+from jeoni.text.encoding import (
+    Encoding,
+    Offsets,
+    Pieces,
+    cover_marks,
+    longest_first,
+    without_surrogates,
+)
 from jeoni.text.tokenizer_files import TokenizerFiles, read_folder, read_vocab, write_folder
 
-Offsets = list[tuple[int, int]]
+__all__ = ["Encoding", "Ids", "Pieces", "Tokenizer"]
+
 Ids = Sequence[int] | npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """A text or pair of texts, special tokens included; all lists have one entry a token.
-
-    Attributes:
-        ids: token ids.
-        segments: segment (token type) ids.
-        offsets: characters ``[start, end)`` of the text that the token came from, counted in the
-            Python string as it was given; ``(0, 0)`` for special tokens.
-        sequence: 0 for tokens of the text, 1 for the pair, ``None`` for special tokens.
-        tokens: names of the tokens, such as ``##ing``.
-    """
-
-    ids: list[int]
-    segments: list[int]
-    offsets: Offsets
-    sequence: list[int | None]
-    tokens: list[str]
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """A text without special tokens.
-
-    Attributes:
-        ids: token ids, ``[T]`` int32.
-        offsets: characters ``[start, end)`` of each token in the original string, ``[T, 2]`` int32.
-    """
-
-    ids: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -99,7 +71,7 @@ class Tokenizer:
 
         ``tokenizer.json`` if it is there, with its built-in truncation and padding switched off;
         else WordPiece from ``vocab.txt``. ``tokenizer_config.json`` and ``special_tokens_map.json``
-        are optional; where ``do_lower_case``, ``strip_accents`` or ``tokenize_chinese_chars`` are
+        are optional; when ``do_lower_case``, ``strip_accents`` or ``tokenize_chinese_chars`` are
         set there, they win, as they do in ``transformers``.
 
         Raises:
@@ -157,7 +129,7 @@ class Tokenizer:
 
     @property
     def model_max_length(self) -> int | None:
-        """Longest input in tokens that the checkpoint names, if it names one."""
+        """Longest input in tokens, if the checkpoint names one."""
         length = self._files.config.get("model_max_length")
         # "No limit" is written as a huge number.
         return int(length) if length is not None and length < 10**9 else None
@@ -218,7 +190,7 @@ class Tokenizer:
             return [self._assemble(((ids[:room], offsets[:room]),)) for ids, offsets in firsts]
         result = []
         for (ids, offsets), (pair_ids, pair_offsets) in zip(firsts, seconds, strict=True):
-            n, m = _longest_first(len(ids), len(pair_ids), room)
+            n, m = longest_first(len(ids), len(pair_ids), room)
             result.append(
                 self._assemble(((ids[:n], offsets[:n]), (pair_ids[:m], pair_offsets[:m])))
             )
@@ -306,9 +278,9 @@ class Tokenizer:
             encodings = self._encode_rust(texts)
         except TypeError:
             # The library refuses lone surrogates with the same error as what is no string.
-            encodings = self._encode_rust([_without_surrogates(text) for text in texts])
+            encodings = self._encode_rust([without_surrogates(text) for text in texts])
         return [
-            (encoding.ids, _cover_marks(encoding.offsets, text))
+            (encoding.ids, cover_marks(encoding.offsets, text))
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 
@@ -347,44 +319,3 @@ def _parts(probe: tokenizers.Encoding) -> tuple[_Part, ...]:
         if part.sequence is None or not parts or parts[-1].sequence != part.sequence:
             parts.append(part)
     return tuple(parts)
-
-
-def _longest_first(n: int, m: int, room: int | None) -> tuple[int, int]:
-    """Tokens that two texts keep: the longer one is cut down to the other, then both alike."""
-    if room is None or n + m <= room:
-        return n, m
-    short = min(n, m, room // 2)
-    # Of two that are both cut, the second text gets the odd token unless the first is longer.
-    return (room - short, short) if n > m else (short, room - short)
-
-
-def _cover_marks(offsets: Offsets, text: str) -> Offsets:
-    """Offsets with accents after a token's last letter covered.
-
-    Normalizers drop combining marks ("café" written with U+0301), or compose them (also Hangul
-    jamo), and the library then leaves those at the end of a token out of its offsets: cut out of
-    the text, the answer would lose its accent.
-    """
-    if text.isascii() or not any(map(_continues, set(text))):
-        return offsets
-    covered: Offsets = []
-    limit = len(text)
-    for start, end in reversed(offsets):
-        while end < limit and _continues(text[end]):
-            end += 1
-        covered.append((start, end))
-        limit = start
-    return covered[::-1]
-
-
-def _continues(char: str) -> bool:
-    """Whether a character belongs to the one before: combining marks, jamo after the first."""
-    return (
-        unicodedata.category(char)[0] == "M"
-        or "\u1160" <= char <= "\u11ff"
-        or "\ud7b0" <= char <= "\ud7ff"
-    )
-
-
-def _without_surrogates(text: str) -> str:
-    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)

@@ -126,6 +126,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         for key, _, allowed in SETTINGS:
             if key in values and not any(values[key] is one for one in allowed):
                 raise UserError(f"{path}: {key} is {values[key]!r}", hint="write true or false")
+        length = values.get("model_max_length")
+        if not isinstance(length, int | float | None):
+            raise UserError(f"{path}: model_max_length is {length!r}", hint="write a number")
         # A null special token is one that is not named; a null strip_accents has a meaning.
         config |= {k: v for k, v in values.items() if v is not None or k not in ROLES}
     return config
@@ -137,7 +140,7 @@ def _read_spec(path: Path, config: dict[str, Any]) -> TokenizerFiles:
     if not isinstance(model, dict) or not model.get("vocab"):
         raise UserError(f"{path}: no vocabulary (key model.vocab)", hint="is the file whole?")
     spec |= {"truncation": None, "padding": None}
-    vocab = _vocabulary(spec)
+    vocab = _vocabulary(spec, path)
     roles = _find_roles(vocab, {"unk_token": model.get("unk_token")} | config, path)
     # Old files do not name the kind of model; only WordPiece has a prefix for word continuations.
     if (
@@ -150,6 +153,7 @@ def _read_spec(path: Path, config: dict[str, Any]) -> TokenizerFiles:
         model["unk_token"] = roles["unk_token"]
         # A freshly trained file has no template yet; without one [CLS] and [SEP] would be missing.
         spec["post_processor"] = spec.get("post_processor") or _template(roles, vocab)
+    _check_template(spec.get("post_processor"), path)
     return TokenizerFiles(_set_normalizer(spec, config), config, roles, path)
 
 
@@ -183,15 +187,20 @@ def _read_lines(path: Path) -> list[str]:
     return lines
 
 
-def _vocabulary(spec: Mapping[str, Any]) -> dict[str, int]:
+def _vocabulary(spec: Mapping[str, Any], path: Path) -> dict[str, int]:
     """Ids by token of the model and the added tokens; for models that list tokens, by place."""
     vocab = spec["model"]["vocab"]
+    try:
+        if not isinstance(vocab, dict):
+            vocab = {(e[0] if isinstance(e, list) else e): i for i, e in enumerate(vocab)}
+        return vocab | {t["content"]: t["id"] for t in spec.get("added_tokens") or ()}
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{path}: broken vocabulary or added_tokens: {error!r}") from None
+
+
+def _check_ids(vocab: Any, path: Path) -> None:
     if not isinstance(vocab, dict):
-        vocab = {(e[0] if isinstance(e, list) else e): i for i, e in enumerate(vocab)}
-    return vocab | {t["content"]: t["id"] for t in spec.get("added_tokens") or ()}
-
-
-def _check_ids(vocab: Mapping[str, int], path: Path) -> None:
+        raise UserError(f"{path}: model.vocab is a {type(vocab).__name__}, not a mapping")
     token_of: dict[int, str] = {}
     for token, number in vocab.items():
         if not isinstance(number, int) or not 0 <= number < len(vocab):
@@ -199,6 +208,20 @@ def _check_ids(vocab: Mapping[str, int], path: Path) -> None:
             raise UserError(f"{path}: {problem}", hint="ids count from 0, without gaps")
         if token_of.setdefault(number, token) != token:
             raise UserError(f"{path}: {token_of[number]!r} and {token!r} have the same id {number}")
+
+
+def _check_template(processor: Any, path: Path) -> None:
+    """The Rust library would panic, past any ``except Exception``, on a template with a stranger."""
+    if not isinstance(processor, dict) or processor.get("type") != "TemplateProcessing":
+        return
+    try:
+        known = set(processor["special_tokens"])
+        parts = [*processor["single"], *processor["pair"]]
+        named = {part["SpecialToken"]["id"] for part in parts if "SpecialToken" in part}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: broken post_processor: {error!r}") from None
+    if strangers := named - known:
+        raise UserError(f"{path}: post_processor has no special token {min(strangers)!r}")
 
 
 def _id(entry: tuple[str, int]) -> int:
@@ -212,6 +235,8 @@ def _find_roles(vocab: Mapping[str, int], config: Mapping[str, Any], path: Path)
         configured = config.get(role)
         if isinstance(configured, dict):
             configured = configured.get("content")
+        if not isinstance(configured, str | None):
+            raise UserError(f"{path}: the configured {role} is {configured!r}, not a token")
         if configured is not None and configured not in vocab and role in REQUIRED:
             raise UserError(
                 f"{path}: the configured {role} {configured!r} is not in the vocabulary"
