@@ -1,0 +1,99 @@
+"""The machine a run is on: device, precision, seeds, and the facts that a report states."""
+
+import contextlib
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+from jeoni.base import rng
+from jeoni.base.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def device(name: str = "auto") -> "torch.device":
+    """The device called ``name``; ``auto`` takes a GPU if there is one (under torchrun, this rank's own).
+
+    Raises:
+        UserError: no device of that name on this machine.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise UserError(
+            f"there is no kind of device named {name!r}", hint="cpu, cuda, cuda:1, auto"
+        ) from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {name!r}: torch sees no GPU here", hint="use cpu or auto")
+    if name == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return found
+
+
+def precision(name: str, on: "torch.device | str") -> str:
+    """``name`` itself, or for ``auto`` what pays on that device: bf16 if native, else fp32."""
+    import torch
+
+    if name != "auto":
+        return name
+    if torch.device(on).type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # torch runs bfloat16 on any CPU, but without these instructions slower than float32.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    native = any(getattr(torch.cpu, check, bool)() for check in checks)
+    return "bf16" if native and torch.device(on).type == "cpu" else "fp32"
+
+
+def autocast(name: str, on: "torch.device | str") -> "contextlib.AbstractContextManager[Any]":
+    """Context for a forward pass in precision ``name`` (``auto``, ``bf16``, ``fp32``)."""
+    import torch
+
+    if precision(name, on) == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(on).type, dtype=torch.bfloat16)
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Make what torch draws next (dropout) a function of the arguments alone.
+
+    With this before every step there is no generator state to save or to restore.
+    """
+    import torch
+
+    torch.manual_seed(rng.derive("step", seed, step, rank))
+
+
+def facts(on: "torch.device | str" = "cpu") -> dict[str, str | int]:
+    """What a report says about where a run took place."""
+    import torch
+
+    import jeoni
+
+    kind = torch.device(on)
+    return {
+        "jeoni": jeoni.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(kind) if kind.type == "cuda" else str(kind),
+        "precision": precision("auto", kind),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as stream:
+        for line in stream:
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

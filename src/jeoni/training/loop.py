@@ -1,0 +1,317 @@
+"""The one training loop: it knows a ``Step`` and where batches come from, and nothing of models or tasks.
+
+An interrupted run continues when the same ``fit`` is called again, and ends with the same weights to the
+bit (on a CPU, for the same thread count): data and dropout are functions of the step, and all the rest is
+in the checkpoint.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from jeoni.base import runtime
+from jeoni.base.batch import Batch
+from jeoni.base.errors import UserError
+from jeoni.base.progress import Bar, progress
+from jeoni.training import checkpoint, distributed, optimizer, resume
+from jeoni.training.config import TrainConfig
+from jeoni.training.log import MetricsLog, Window, finite
+from jeoni.training.optimizer import ParamGroup
+from jeoni.training.plan import Plan
+from jeoni.training.result import FitResult
+from jeoni.training.schedule import factor
+from jeoni.training.signals import Interrupted, StopRequest, stop_request
+from jeoni.training.step import Batches, Step
+
+_logger = logging.getLogger(__name__)
+Evaluate = Callable[[], Mapping[str, float]]
+
+
+def fit(
+    step: Step,
+    batches: Batches,
+    *,
+    groups: Sequence[ParamGroup],
+    config: TrainConfig,
+    folder: Path,
+    seed: int,
+    evaluate: Evaluate | None = None,
+    device: torch.device | str = "cpu",
+    tensorboard: bool = False,
+    description: str = "training",
+) -> FitResult:
+    """Train ``step.module`` in place; continue, or just load the result, if ``folder`` has one already.
+
+    Args:
+        step: what trains.
+        batches: where its batches come from.
+        groups: which parameters train, and how; each parameter in exactly one.
+        config: how long, how fast, how often.
+        folder: the run's folder: ``checkpoints/`` and ``metrics.jsonl`` are written there.
+        seed: of everything random in the training itself.
+        evaluate: gives named figures of the module as it is. Under torchrun it is called on every rank, for
+            the same result; the first rank's counts.
+        device: where the module is moved to and trained.
+        tensorboard: also write TensorBoard event files.
+        description: a word for the progress bar.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM came; a checkpoint was saved.
+        UserError: the loss is not finite again and again, the checkpoint in ``folder`` is of another run,
+            or the metric asked for is none that ``evaluate`` gives.
+        ValueError: groups that do not cover the parameters once each.
+    """
+    device = torch.device(device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    with distributed.session(device):
+        run = _Run(step, batches, groups, config, folder, seed, evaluate, device)
+        run.restore()
+        if not run.result.finished:
+            with stop_request(insist=distributed.world() == 1, quiet=not run.first) as request:
+                run.train(request, tensorboard, description)
+        distributed.barrier()  # what the first rank wrote last is there for all
+        return run.result
+
+
+class _Run:
+    """One call of ``fit``: its parts, and what checkpoints remember (result, window, metrics, best)."""
+
+    def __init__(
+        self,
+        step: Step,
+        batches: Batches,
+        groups: Sequence[ParamGroup],
+        config: TrainConfig,
+        folder: Path,
+        seed: int,
+        evaluate: Evaluate | None,
+        device: torch.device,
+    ) -> None:
+        self.step, self.batches, self.config, self.folder = step, batches, config, folder
+        self.seed, self.evaluate, self.device = seed, evaluate, device
+        self.module = step.module.to(device)
+        self.plan = Plan.make(batches, config)
+        self.optimizer = optimizer.build(self.module, groups, config)
+        self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.precision = runtime.precision(config.precision, device)
+        self.settings = resume.settings(
+            config, seed=seed, steps=self.plan.total, precision=self.precision
+        )
+        self.first = distributed.rank() == 0
+        self.result = FitResult(total=self.plan.total)
+        self.window, self.metrics = Window(), Window()
+        self.best: dict[str, Tensor] = {}
+        self.clock = self.saved = time.monotonic()
+
+    def train(self, request: StopRequest, tensorboard: bool, description: str) -> None:
+        """All steps that are left."""
+        result, show = self.result, self.first
+        log = MetricsLog(self.folder, step=result.steps, tensorboard=tensorboard, enabled=show)
+        try:
+            with progress(result.total, description, done=result.steps, show=show) as bar:
+                while result.steps < result.total and not result.stopped_early:
+                    self.advance(request, log, bar)
+        finally:
+            log.close()
+        self.finish()
+        if request.made:  # too late to stop the training, but whoever asked wants an end
+            raise Interrupted(f"stopped after the last step; the result is saved in {self.folder}")
+
+    def advance(self, request: StopRequest, log: MetricsLog, bar: Bar) -> None:
+        """One optimizer step, and what is due after it."""
+        result, config = self.result, self.config
+        before = result.tokens
+        stop, save = self.update(stop=request.made, save=self.first and self.minutes_are_over())
+        result.steps += 1
+        result.epochs = self.plan.epoch(result.steps)
+        if result.steps % config.log_every == 0 or result.steps == result.total:
+            self.write_log(log)
+        bar.advance(1, tokens=result.tokens - before, loss=result.loss)
+        if self.evaluate is not None and self.evaluation_is_due():
+            bar.hide()
+            self.run_evaluation(self.evaluate, log)
+        if stop or save or (config.save_every and result.steps % config.save_every == 0):
+            log.sync()
+            self.save()
+        if stop:
+            raise Interrupted(
+                f"stopped after step {result.steps} of {result.total} and saved in {self.folder}; "
+                "the same command continues from there"
+            )
+
+    def update(self, *, stop: bool, save: bool) -> tuple[bool, bool]:
+        """One optimizer step: whether any rank wants to stop, or to save, after it."""
+        begin, result = time.monotonic(), self.result
+        runtime.seed_step(self.seed, result.steps, distributed.rank())
+        self.module.train()
+        epoch, index = self.plan.locate(result.steps)
+        micro = self.batches.get(epoch, index, distributed.rank(), distributed.world())
+        sums = self.accumulate(micro)
+        sums += [float(stop), float(save)]
+        loss, count, tokens, stops, saves = distributed.add(sums, self.device)
+        distributed.add_gradients(self.trained)
+        norm = optimizer.average_and_clip(self.trained, count, self.config.clip)
+        if count and finite(loss) is not None and finite(norm) is not None:
+            rate = factor(result.steps, result.total, self.config.warmup, self.config.schedule)
+            optimizer.set_rate(self.optimizer, rate)
+            self.optimizer.step()
+            self.window.add("loss", loss, count)
+            self.window.add("grad_norm", norm, 1)
+            result.skipped_in_a_row = 0
+        else:
+            self.skip(f"loss {loss / count}, gradient norm {norm}" if count else "no targets")
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.monotonic() - begin
+        self.window.add("tokens_per_s", tokens, seconds)
+        result.tokens += int(tokens)
+        result.train_seconds += seconds
+        return stops > 0, saves > 0
+
+    def accumulate(self, micro: Sequence[Batch]) -> list[float]:
+        """Gradients of the summed loss of this rank's share; the loss, its count, and the tokens."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        count = tokens = 0.0
+        for batch in micro:
+            with runtime.autocast(self.precision, self.device):
+                loss = self.step(batch.to(self.device))
+            if loss.count:
+                loss.total.backward()  # type: ignore[no-untyped-call]
+                total += loss.total.detach()
+            count += loss.count
+            tokens += sum(batch.lengths)
+            for name, (value, seen) in loss.metrics.items():
+                self.metrics.add(name, value, seen)
+        return [total.item(), count, tokens]
+
+    def skip(self, why: str) -> None:
+        """Leave a step out; too many in a row end the run."""
+        result = self.result
+        result.skipped += 1
+        result.skipped_in_a_row += 1
+        if self.first:
+            _logger.warning("step %d of %d skipped: %s", result.steps + 1, result.total, why)
+        if result.skipped_in_a_row >= self.config.max_skips:
+            raise UserError(
+                f"training diverged: {result.skipped_in_a_row} steps in a row had to be skipped, the last "
+                f"at step {result.steps + 1} of {result.total} ({why})",
+                hint="try a lower train.lr, a longer train.warmup, or train.precision=fp32, "
+                f"in another folder; checkpoints so far stay in {self.folder}",
+            )
+
+    # What is due after a step.
+
+    def minutes_are_over(self) -> bool:
+        every = 60 * self.config.save_every_minutes
+        return every > 0 and time.monotonic() - self.saved >= every
+
+    def evaluation_is_due(self) -> bool:
+        steps, every = self.result.steps, self.config.eval_every
+        return steps == self.result.total or (
+            steps % every == 0 if every else steps in self.plan.ends
+        )
+
+    def write_log(self, log: MetricsLog) -> None:
+        """One record of the steps since the last."""
+        self.metrics.sums = distributed.add_named(self.metrics.sums)
+        result, config = self.result, self.config
+        result.loss = self.window.average("loss")
+        rate = factor(result.steps - 1, result.total, config.warmup, config.schedule)
+        record = {
+            "kind": "train",
+            "step": result.steps,
+            "epoch": round(result.epochs, 4),
+            "lr": config.lr * rate,
+            "skipped": result.skipped,
+            "seconds": round(self.seconds(), 3),
+        }
+        log.write(record | self.window.averages() | self.metrics.averages())
+        self.window, self.metrics = Window(), Window()
+
+    def run_evaluation(self, evaluate: Evaluate, log: MetricsLog) -> None:
+        """Evaluate, and keep the weights if they are the best so far."""
+        self.module.eval()
+        with torch.no_grad():
+            values = distributed.broadcast_value(dict(evaluate()))
+        better = self.result.evaluated(values, self.config)
+        if better and self.config.keep_best:
+            self.best = copy_to_cpu(checkpoint.module_tensors(self.module))
+        place = {"step": self.result.steps, "epoch": round(self.result.epochs, 4)}
+        log.write({"kind": "eval", **place, **self.result.last_metrics})
+
+    def seconds(self) -> float:
+        """Wall-clock seconds of the run; the clock is read off into the result."""
+        now = time.monotonic()
+        self.result.seconds += now - self.clock
+        self.clock = now
+        return self.result.seconds
+
+    # Checkpoints.
+
+    def save(self) -> None:
+        """Write a checkpoint that ``restore`` continues from."""
+        self.metrics.sums = distributed.add_named(self.metrics.sums)
+        tensors = {
+            "model": checkpoint.module_tensors(self.module),
+            "optimizer": optimizer.state_tensors(self.optimizer, self.module),
+        }
+        if self.best and self.result.best_step != self.result.steps:
+            tensors["best"] = self.best
+        self.write(f"step-{self.result.steps:08d}", tensors, self.config.keep)
+
+    def finish(self) -> None:
+        """The best weights into the module, and a last checkpoint without what only training needs."""
+        if self.best:
+            checkpoint.load_module(self.module, self.best, "best weights")
+        self.module.eval()
+        self.result.finished = True
+        tensors = {"model": checkpoint.module_tensors(self.module)}
+        self.write(f"step-{self.result.steps:08d}-finished", tensors, keep=1)
+
+    def write(self, name: str, tensors: Mapping[str, Mapping[str, Tensor]], keep: int) -> None:
+        self.seconds()
+        if self.first:
+            state = {
+                "result": self.result.to_json(),
+                "window": self.window.sums,
+                "metrics": self.metrics.sums,
+                "settings": self.settings,
+                "machine": resume.machine(),
+            }
+            checkpoint.save(self.folder / "checkpoints", name, tensors, state, keep=keep)
+        self.saved = time.monotonic()
+
+    def restore(self) -> None:
+        """Go on from the newest whole checkpoint, if there is one; all ranks from the same."""
+        folder = self.folder / "checkpoints"
+        found = None
+        if self.first:
+            checkpoint.clean(folder)
+            found = checkpoint.latest(folder)
+        found = distributed.broadcast_value(found)
+        if found is None:
+            distributed.broadcast(checkpoint.module_tensors(self.module).values())
+            return
+        resume.check(found, self.settings)
+        checkpoint.load_module(self.module, found.tensors("model"), found.path)
+        self.result = FitResult(**found.state["result"])
+        if self.result.finished:
+            self.module.eval()
+            return
+        optimizer.load_state(self.optimizer, self.module, found.tensors("optimizer"))
+        if found.has("best"):
+            self.best = found.tensors("best")
+        elif self.config.keep_best and self.result.best_step == self.result.steps:
+            self.best = copy_to_cpu(checkpoint.module_tensors(self.module))
+        self.window = Window(found.state["window"])
+        if self.first:  # which has gathered the metrics of all
+            self.metrics = Window(found.state["metrics"])
+
+
+def copy_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy on the CPU that later steps do not change."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

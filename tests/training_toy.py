@@ -1,0 +1,155 @@
+"""A toy that trains in no time, for the tests of the loop; also a script that a test can kill.
+
+    python tests/training_toy.py FOLDER [key=value ...]
+
+``slow=SECONDS`` makes every fsync of a checkpoint that much slower, so that a kill can hit the writing.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jeoni.base import rng
+from jeoni.base.batch import Batch, Loss
+from jeoni.training.config import TrainConfig
+from jeoni.training.loop import FitResult, fit
+from jeoni.training.optimizer import default_groups
+
+VOCABULARY, WIDTH = 40, 16
+
+
+class Toy(nn.Module):
+    """Token in, class out; the last matrix is the embedding (tied), a norm and a buffer are in between."""
+
+    scale: Tensor
+
+    def __init__(self, dropout: float = 0.0, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.hidden = nn.Linear(WIDTH, WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(WIDTH, VOCABULARY)
+        self.output.weight = self.embedding.weight
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.norm(self.dropout(torch.relu(self.hidden(self.embedding(ids)))))
+        logits: Tensor = self.output(hidden) * self.scale
+        return logits
+
+
+class ToyStep:
+    """Cross-entropy; ``spoil`` may change the loss of a call (counted from 0)."""
+
+    def __init__(self, module: Toy, spoil: Callable[[int, Tensor], Tensor] | None = None) -> None:
+        self.module = module
+        self.spoil = spoil
+        self.calls = 0
+
+    def __call__(self, batch: Batch) -> Loss:
+        logits = self.module(batch.ids).float()
+        targets = batch.targets["labels"]
+        total = nn.functional.cross_entropy(logits, targets, reduction="sum")
+        if self.spoil is not None:
+            total = self.spoil(self.calls, total)
+        self.calls += 1
+        right = float((logits.argmax(-1) == targets).sum())
+        return Loss(total, len(targets), {"accuracy": (right, len(targets))})
+
+
+class ToyBatches:
+    """``size`` sequences of 1 to 5 tokens a step, cut into micro-batches as ``cuts`` says.
+
+    ``cuts`` are the numbers of sequences of the micro-batches; ranks take them in turn.
+    """
+
+    def __init__(self, steps: int = 6, cuts: Sequence[int] = (8,), seed: int = 0) -> None:
+        self._steps, self.cuts, self.seed = steps, cuts, seed
+
+    def steps(self, epoch: int) -> int:
+        return self._steps
+
+    def get(self, epoch: int, step: int, rank: int, world: int) -> Sequence[Batch]:
+        draw = rng.generator("toy", self.seed, epoch, step)
+        sequences = [
+            draw.integers(0, VOCABULARY, size=draw.integers(1, 6)).tolist()
+            for _ in range(sum(self.cuts))
+        ]
+        micro, start = [], 0
+        for cut in self.cuts:
+            part = sequences[start : start + cut]
+            start += cut
+            labels = torch.tensor([(3 * t + 1) % VOCABULARY for s in part for t in s])
+            micro.append(Batch.pack(part, targets={"labels": labels}))
+        return micro[rank::world]
+
+
+def train(
+    folder: Path,
+    *,
+    module: Toy | None = None,
+    batches: ToyBatches | None = None,
+    evaluate: Callable[[], Mapping[str, float]] | None = None,
+    spoil: Callable[[int, Tensor], Tensor] | None = None,
+    **settings: Any,
+) -> FitResult:
+    """``fit`` of the toy."""
+    module = module or Toy()
+    settings = {"lr": 1e-2, "precision": "fp32", "epochs": 2, "log_every": 1} | settings
+    return fit(
+        ToyStep(module, spoil),
+        batches or ToyBatches(),
+        groups=default_groups(module),
+        config=TrainConfig(**settings),
+        folder=folder,
+        seed=7,
+        evaluate=evaluate,
+    )
+
+
+def accuracy(module: Toy) -> dict[str, float]:
+    """Share of all tokens that get the right class."""
+    ids = torch.arange(VOCABULARY)
+    right = (module(ids).argmax(-1) == (3 * ids + 1) % VOCABULARY).float().mean()
+    return {"accuracy": right.item()}
+
+
+def main(folder: Path, arguments: Sequence[str]) -> None:
+    """Train and write ``weights.pt``-free results: ``result.json`` and the weights in hex."""
+    options: dict[str, Any] = {key: json.loads(v) for key, v in (a.split("=") for a in arguments)}
+    torch.set_num_threads(1)
+    slow, pause = options.pop("slow", 0), options.pop("pause", 0)
+    if slow:
+        fsync = os.fsync
+        os.fsync = lambda descriptor: (time.sleep(slow), fsync(descriptor))[1]  # type: ignore[assignment]
+    module = Toy(dropout=options.pop("dropout", 0.3))
+    batches = ToyBatches(steps=options.pop("size", 20), cuts=options.pop("cuts", (3, 5)))
+    print("ready", flush=True)
+
+    def spoil(call: int, total: Tensor) -> Tensor:
+        time.sleep(pause)
+        return total
+
+    evaluate = (lambda: accuracy(module)) if options.pop("evaluate", True) else None
+    result = train(
+        folder, module=module, batches=batches, evaluate=evaluate, spoil=spoil, **options
+    )
+    if os.environ.get("RANK", "0") == "0":
+        weights = {name: p.double().flatten().tolist() for name, p in module.named_parameters()}
+        text = json.dumps({"steps": result.steps, "best": result.best, "weights": weights})
+        (folder / "result.json").write_text(text)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main(Path(sys.argv[1]), sys.argv[2:])
