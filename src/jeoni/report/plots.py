@@ -87,7 +87,9 @@ def _style(ink: str) -> dict[str, Any]:
     return {
         "background": "transparent",
         "font": FONT,
+        "customFormatTypes": True,
         "view": {"stroke": None},
+        "text": {"color": ink},
         "axis": text
         | {"gridColor": ink, "gridOpacity": 0.13, "domain": False, "ticks": False,
            "labelPadding": 6, "titlePadding": 10, "titleFontWeight": "normal",
@@ -130,40 +132,51 @@ def _curves(chart: Curves, colors: list[str]) -> Any:
 
     data = points(chart)
     names = list(dict.fromkeys(point["series"] for point in data))
-    few = len(data) <= 30 * len(names)
-    whole = all(point["x"].is_integer() for point in data)
-    unset = alt.Undefined
-    x_axis = alt.Axis(
-        grid=False,
-        tickCount=6,
-        format=",d" if whole else unset,
-        tickMinStep=1 if whole else unset,
-    )
-    y_axis = alt.Axis(format=_trimmed(chart.y_format) or unset)
+    legend = alt.Legend() if len(names) > 1 else None
+
+    def scale(values: Sequence[Any]) -> Any:
+        return alt.Scale(domain=names, range=_repeat(values, len(names)))
+
     base = alt.Chart(alt.InlineData(values=data)).encode(
-        x=alt.X("x:Q", title=chart.x, axis=x_axis, scale=alt.Scale(nice=False)),
-        y=alt.Y("y:Q", title=chart.y, axis=y_axis, scale=alt.Scale(zero=False)),
-        color=alt.Color(
-            "series:N",
-            scale=alt.Scale(domain=names, range=_repeat(colors, len(names))),
-            legend=alt.Legend() if len(names) > 1 else None,
-        ),
-    )  # fmt: skip
-    dash = alt.StrokeDash(
-        "series:N",
-        scale=alt.Scale(domain=names, range=_repeat(DASHES, len(names))),
-        legend=alt.Legend() if len(names) > 1 else None,
+        x=_x_axis(chart, whole=all(point["x"].is_integer() for point in data)),
+        y=alt.Y("y:Q", title=chart.y, axis=_axis(chart.y_format), scale=alt.Scale(zero=False)),
+        color=alt.Color("series:N", scale=scale(colors), legend=legend),
     )
+    dash = alt.StrokeDash("series:N", scale=scale(DASHES), legend=legend)
     near = alt.selection_point(nearest=True, on="pointerover", fields=["x", "series"], empty=False)
-    tips = [
-        *([alt.Tooltip("series:N", title=chart.series)] if chart.series else []),
+    few = len(data) <= 30 * len(names)
+    shown = alt.condition(near, alt.value(1), alt.value(0.9 if few else 0))
+    dots = base.mark_circle(size=34).encode(opacity=shown, tooltip=_tips(chart))
+    lines = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(strokeDash=dash)
+    return alt.layer(lines, dots.add_params(near)).properties(height=280)
+
+
+def _x_axis(chart: Curves, whole: bool) -> Any:
+    import altair as alt
+
+    marks = {"format": ",d", "tickMinStep": 1} if whole else {}
+    axis = alt.Axis.from_dict({"grid": False, "tickCount": 6, **marks})
+    return alt.X("x:Q", title=chart.x, axis=axis, scale=alt.Scale(nice=False))
+
+
+def _axis(number_format: str, **more: Any) -> Any:
+    """An axis without trailing zeros on its numbers."""
+    import altair as alt
+
+    trimmed = re.sub(r"(?<!~)([a-z%])$", r"~\1", number_format)
+    return alt.Axis(format=trimmed or alt.Undefined, **more)
+
+
+def _tips(chart: Curves) -> list[Any]:
+    import altair as alt
+
+    # Without a format of its own, text is "undefined" in the tooltip of a nearest point (Vega-Lite 6).
+    name = alt.Tooltip("series:N", title=chart.series or "", format="", formatType="toString")
+    return [
+        *([name] if chart.series else []),
         alt.Tooltip("x:Q", title=chart.x),
         alt.Tooltip("y:Q", title=chart.y, format=chart.y_format or ".4g"),
     ]
-    shown = alt.condition(near, alt.value(1), alt.value(0.9 if few else 0))
-    dots = base.mark_circle(size=34).encode(opacity=shown, tooltip=tips).add_params(near)
-    lines = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(strokeDash=dash)
-    return alt.layer(lines, dots).properties(height=280)
 
 
 def _bars(chart: Bars, colors: list[str]) -> Any:
@@ -187,11 +200,11 @@ def _bars(chart: Bars, colors: list[str]) -> Any:
             ),
         ],
     )
-    axis = alt.Axis(format=_trimmed(chart.value_format), tickCount=5, grid=False)
+    axis = _axis(chart.value_format, tickCount=5, grid=False)
     bars = base.mark_bar(color=colors[0], opacity=0.75, cornerRadiusEnd=3, height={"band": 0.66})
     whisker = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-    ticks = whisker.mark_tick(thickness=2, size=10, color=colors[1])
-    values = base.mark_text(align="left", dx=6, fontSize=12, color="currentColor")
+    ticks = whisker.mark_tick(thickness=2, size=10, color=colors[1], opacity=1)
+    values = base.mark_text(align="left", dx=6, fontSize=12)
     return alt.layer(
         bars.encode(x=alt.X("value:Q", title=chart.value, axis=axis)),
         whisker.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"),
@@ -211,11 +224,6 @@ def _bar(chart: Bars, number: int, row: Row) -> Point:
         bar[key] = float(value) if finite(value) else None
     bar["end"] = max(bar["value"], 0.0 if bar["high"] is None else bar["high"], 0.0)
     return bar
-
-
-def _trimmed(number_format: str) -> str:
-    """A d3 format without trailing zeros, for axes."""
-    return re.sub(r"(?<!~)([a-z%])$", r"~\1", number_format)
 
 
 def _repeat(values: Sequence[Any], count: int) -> list[Any]:

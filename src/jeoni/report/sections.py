@@ -1,7 +1,7 @@
 """What a report can show: plain data, one class for each kind of section.
 
-Nothing here knows of tasks or models. The class attribute ``kind`` names the macro of ``page.html``
-that lays the section out; ``empty`` says that there is nothing to lay out.
+Nothing here knows of tasks or models. The class attribute ``kind`` names the macro of
+``sections.html`` that lays the section out; ``empty`` says that there is nothing to lay out.
 """
 
 import dataclasses
