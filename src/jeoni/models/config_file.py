@@ -60,7 +60,7 @@ def _problem(name: str, kind: Any, value: Any) -> str | None:
         if name in PROBABILITIES:
             return None if right and value < 1 else "not a probability below 1"
         return None if right else "not a number of at least 0"
-    if name == "activation" and value not in ACTIVATIONS:
+    if name == "activation" and value not in list(ACTIVATIONS):
         return f"not an activation jeoni has; {suggest(str(value), list(ACTIVATIONS))}"
     return None
 

@@ -90,6 +90,8 @@ class Model(nn.Module):
     def add_head(self, kind: str, head: nn.Module, *, seed: int = 0) -> nn.Module:
         """Attach a head; take its weights from the checkpoint's spare tensors where names and shapes fit.
 
+        The head is put in the mode (training or not) that the model is in.
+
         Args:
             kind: the key in ``heads``; kinds that the family's table knows are written in its layout.
             head: the module.
@@ -112,7 +114,7 @@ class Model(nn.Module):
                 own[name].data.copy_(tensor)
                 own.pop(name)
         self.fresh |= {f"heads.{kind}.{name}" for name in own}
-        self.heads[kind] = head
+        self.heads[kind] = head.train(self.training)
         return head
 
     def layer_of(self, name: str) -> int:
