@@ -1,0 +1,88 @@
+"""From a recipe's names to built parts: model, task, strategy."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from jeoni.base import lookup
+from jeoni.base.config import parse
+from jeoni.base.errors import UserError
+from jeoni.data.catalog import Dataset
+from jeoni.models import hub
+from jeoni.models.model import Model
+from jeoni.models.spec import ArchSpec
+from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
+from jeoni.tasks._task import Task, TaskType
+from jeoni.text.tokenizer import Tokenizer
+from jeoni.text.training import train_wordpiece
+from jeoni.training.optimizer import ParamGroup
+from jeoni.transfer._strategy import Strategy
+
+TASKS, STRATEGIES = "jeoni.tasks", "jeoni.transfer"
+
+
+def model(recipe: FinetuneRecipe, dataset: Dataset, *, seed: int) -> Model:
+    """The model to start from: loaded, or a preset with fresh weights."""
+    presets = hub.presets()
+    if recipe.model not in presets or Path(recipe.model).exists():
+        if recipe.spec:
+            raise UserError("spec changes the sizes of a preset; this model is not one")
+        return hub.load(recipe.model, init=recipe.init, seed=seed)
+    family, spec = presets[recipe.model]
+    tokenizer = _tokenizer(recipe.tokenizer, dataset)
+    spec = _resized(spec, {**(recipe.spec or {}), "vocab": tokenizer.vocab_size})
+    return hub.create(family, spec, tokenizer=tokenizer, seed=seed)
+
+
+def task(
+    name: str, settings: Mapping[str, Any], dataset: Dataset, start: Model, *, seed: int
+) -> Task[Any, Any]:
+    """A task on a model; what the user leaves open, the data set decides."""
+    kind: TaskType = lookup.find(TASKS, name, "TASK")
+    config = parse(kind.config, {**kind.from_data(dataset), **settings}, where="recipe: task")
+    return kind.task(model=start, config=config, seed=seed)
+
+
+def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
+    """Parameter groups as the strategy makes them."""
+    settings = {k: v for k, v in recipe.strategy.items() if k != "name"}
+    name = recipe.strategy["name"]
+    strategy: Strategy = lookup.find(STRATEGIES, "full" if name == "auto" else name, "STRATEGY")
+    config = parse(strategy.config, settings, where="recipe: strategy")
+    return strategy.groups(start, config)
+
+
+def _tokenizer(config: TokenizerConfig, dataset: Dataset) -> Tokenizer:
+    if config.path is not None:
+        path = Path(config.path).expanduser()
+        if path.is_dir():
+            return Tokenizer.from_folder(path)
+        return Tokenizer.from_vocab(path, config.lowercase)
+    names = ("text", "pair", "question", "context")
+    texts = (
+        str(record.fields[name])
+        for record in dataset.split("train")
+        for name in names
+        if name in record.fields
+    )
+    return train_wordpiece(texts, vocab_size=config.vocab_size, lowercase=config.lowercase)
+
+
+def _resized(spec: ArchSpec, changes: Mapping[str, Any]) -> ArchSpec:
+    known = [field.name for field in fields(ArchSpec)]
+    for name in changes:
+        if name not in known:
+            raise UserError(f"recipe: spec.{name} is no size", hint=lookup.suggest(name, known))
+    if "hidden" in changes:
+        changes = {"feed_forward": 4 * changes["hidden"], "width": changes["hidden"], **changes}
+    try:
+        resized = replace(spec, **changes)
+        if resized.hidden % resized.heads:
+            raise UserError(
+                f"recipe: spec.hidden={resized.hidden} is not a multiple of {resized.heads} heads",
+                hint="set spec.heads too",
+            )
+    except TypeError as error:
+        raise UserError(f"recipe: spec: {error}") from None
+    return resized

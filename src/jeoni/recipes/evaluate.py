@@ -1,0 +1,71 @@
+"""Score a trained model on a data set with the official metrics."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from jeoni.base import runtime
+from jeoni.base.config import parse
+from jeoni.base.errors import UserError
+from jeoni.base.files import write_json
+from jeoni.data.catalog import DataConfig, open_dataset
+from jeoni.evaluation import runner
+from jeoni.metrics.intervals import bootstrap
+from jeoni.models import hub
+from jeoni.models.model import Model
+from jeoni.serving.predictor import task_of
+
+Split = Literal["train", "dev", "test"]
+
+
+def evaluate(
+    model: str | Path | Model,
+    data: str | Mapping[str, Any],
+    *,
+    split: Split = "dev",
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Official metrics of a trained model.
+
+    Args:
+        model: a run, a folder, anything ``jeoni.load`` takes, or a loaded model.
+        data: a name of the catalog, or the keys of ``DataConfig``.
+        split: which part of the data.
+        settings: settings of the task that differ from those it was trained with.
+        device: ``auto``, ``cpu``, ``cuda``.
+        out: also write the result as JSON, and the predictions beside it as JSON lines.
+
+    Returns:
+        ``metrics`` by name, ``n``, and the 95% bootstrap ``interval`` of the main metric.
+    """
+    values = {"name": data} if isinstance(data, str) else dict(data)
+    dataset = open_dataset(parse(DataConfig, values, where="data"))
+    loaded = model if isinstance(model, Model) else hub.load(model)
+    loaded.to(runtime.device(device))
+    task = task_of(
+        loaded, dataset.task, {**_scorer(dataset.task, dataset.metric), **(settings or {})}
+    )
+    encoded = task.encode(dataset.split(split))
+    result = runner.evaluate(task, encoded)
+    low, high = bootstrap(result.scores.per_example)
+    summary = {
+        "model": str(model) if not isinstance(model, Model) else "a loaded model",
+        "data": dataset.name,
+        "split": split,
+        "n": len(encoded.records),
+        "metrics": result.values(),
+        "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
+    }
+    if out is not None:
+        path = Path(out)
+        if path.is_dir():
+            raise UserError(f"{path} is a folder", hint="give a file, for example scores.json")
+        write_json(path, summary)
+    return summary
+
+
+def _scorer(task: str, metric: str) -> dict[str, Any]:
+    """Questions are scored as the data set says, whatever the model was trained on."""
+    return {"metric": metric} if task == "span_qa" else {}

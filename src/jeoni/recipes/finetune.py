@@ -1,0 +1,246 @@
+"""Transfer a model to a task: the main job."""
+
+import shutil
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jeoni.base import runtime
+from jeoni.base.config import override, parse, read_yaml
+from jeoni.base.errors import UserError
+from jeoni.base.files import write_text
+from jeoni.data.batching import EpochBatches
+from jeoni.data.catalog import Dataset, open_dataset
+from jeoni.evaluation.runner import Evaluation, evaluate
+from jeoni.metrics.intervals import bootstrap
+from jeoni.recipes import build, card, pages, run
+from jeoni.recipes.settings import FinetuneRecipe
+from jeoni.tasks._task import Encoded, Task
+from jeoni.training import distributed, log, optimizer
+from jeoni.training.loop import fit
+from jeoni.training.optimizer import GroupRow
+from jeoni.training.result import FitResult
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What came of a run.
+
+    Attributes:
+        folder: the run folder; give it to ``jeoni.load``, ``jeoni.answer``, ``jeoni.evaluate``.
+        metrics: the dev metrics; with several seeds their medians.
+        spread: (smallest, largest) of each metric over the seeds.
+        results: all that ``results.json`` holds.
+    """
+
+    folder: Path
+    metrics: Mapping[str, float]
+    spread: Mapping[str, tuple[float, float]]
+    results: Mapping[str, Any]
+
+
+def finetune(
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    *overrides: str,
+    on_groups: Any = None,
+    **settings: Any,
+) -> FinetuneResult:
+    """Transfer a pretrained model to a task.
+
+    Run again, it goes on where it was interrupted; a finished run is read, not repeated.
+
+    Args:
+        recipe: a YAML file or a mapping (see ``FinetuneRecipe``).
+        overrides: ``"train.lr=3e-5"`` and the like.
+        on_groups: called with the table of parameter groups before training.
+        settings: top-level keys, for example ``model=..., data="squad", train={"epochs": 1}``.
+
+    Raises:
+        UserError: something in the recipe, the data or the model is wrong.
+        Interrupted: Ctrl-C or SIGTERM; what was done is saved.
+    """
+    full = resolve(recipe, overrides, settings)
+    folder = full.folder()
+    first = distributed.rank() == 0
+    if first:
+        run.claim(folder, full)
+    results = run.finished(folder)
+    if results is None:
+        dataset = open_dataset(full.data, task=_wanted(full))
+        parts = [
+            _one_seed(full, dataset, seed, _place(full, seed), on_groups) for seed in full.seeds
+        ]
+        results = _summary(full, parts)
+        if first and len(parts) > 1:
+            _keep_best_model(full, parts, folder)
+            pages.seeds_report(full, results, folder / run.REPORT)
+            run.finish(folder, results)
+    return FinetuneResult(folder, results["metrics"], _pairs(results["spread"]), results)
+
+
+def resolve(
+    recipe: str | Path | Mapping[str, Any] | None,
+    overrides: Sequence[str],
+    settings: Mapping[str, Any],
+) -> FinetuneRecipe:
+    """The validated recipe of a file or mapping with overrides on top."""
+    if isinstance(recipe, str | Path):
+        values, where = read_yaml(Path(recipe)), str(recipe)
+    else:
+        values, where = dict(recipe or {}), "recipe"
+    values = {k: v for k, v in override({**values, **settings}, overrides).items() if v is not None}
+    return parse(FinetuneRecipe, values, where=where)
+
+
+def _wanted(recipe: FinetuneRecipe) -> Any:
+    """The kind of data a built-in task needs; a user's own task takes what there is."""
+    name = recipe.task["name"]
+    return name if name in ("classification", "span_qa") else None
+
+
+def _place(recipe: FinetuneRecipe, seed: int) -> Path:
+    folder = recipe.folder()
+    return folder if len(recipe.seeds) == 1 else folder / f"seed-{seed}"
+
+
+def _one_seed(
+    recipe: FinetuneRecipe, dataset: Dataset, seed: int, folder: Path, on_groups: Any
+) -> dict[str, Any]:
+    """Train and evaluate with one seed; read the results if that was done before."""
+    done = run.finished(folder)
+    if done is not None:
+        return done
+    device = runtime.device(recipe.device)
+    model = build.model(recipe, dataset, seed=seed)
+    name = dataset.task if recipe.task["name"] == "auto" else recipe.task["name"]
+    chosen = {k: v for k, v in recipe.task.items() if k != "name"}
+    task = build.task(name, chosen, dataset, model, seed=seed)
+    groups = build.groups(recipe, model)
+    table = optimizer.table(model, groups, recipe.train)
+    first = distributed.rank() == 0
+    if on_groups is not None and first:
+        on_groups(table)
+    train = task.encode(dataset.split("train"))
+    dev = task.encode(dataset.split("dev"))
+
+    def check(title: str = "evaluating") -> Evaluation:
+        return evaluate(
+            task,
+            dev,
+            batch_tokens=recipe.batch.eval_tokens,
+            precision=recipe.train.precision,
+            title=title,
+            show=first,
+        )
+
+    def metrics() -> dict[str, float]:
+        values = check().values()
+        return {task.main_metric: values[task.main_metric], **values}
+
+    began = time.monotonic()
+    result = fit(
+        task,
+        EpochBatches(train.features, config=recipe.batch, seed=seed),
+        groups=groups,
+        config=recipe.train,
+        folder=folder,
+        seed=seed,
+        evaluate=metrics,
+        device=device,
+        tensorboard=recipe.tensorboard,
+        description=f"training (seed {seed})" if len(recipe.seeds) > 1 else "training",
+    )
+    final = check("final evaluation")
+    results = _results(recipe, task, result, final, train, dev, dataset, seed, folder)
+    results["wall_seconds"] = round(time.monotonic() - began, 1)
+    if first:
+        _write(recipe, task, table, final, dev, results, folder)
+    return results
+
+
+def _results(
+    recipe: FinetuneRecipe,
+    task: Task[Any, Any],
+    result: FitResult,
+    final: Evaluation,
+    train: Encoded,
+    dev: Encoded,
+    dataset: Dataset,
+    seed: int,
+    folder: Path,
+) -> dict[str, Any]:
+    values = {k: round(v, 6) for k, v in final.values().items()}
+    low, high = bootstrap(final.scores.per_example)
+    return {
+        "metrics": values,
+        "main_metric": task.main_metric,
+        "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
+        "spread": {name: [value, value] for name, value in values.items()},
+        "seeds": [seed],
+        "folder": str(folder),
+        "data": {
+            "name": dataset.name,
+            "sources": {split: str(source) for split, source in dataset.sources.items()},
+            "train_examples": len(train.records),
+            "train_sequences": len(train.features),
+            "dev_examples": len(dev.records),
+            "train_notes": dict(train.notes),
+        },
+        "training": result.to_json(),
+        "machine": runtime.facts(task.model.device),
+    }
+
+
+def _write(
+    recipe: FinetuneRecipe,
+    task: Task[Any, Any],
+    table: Sequence[GroupRow],
+    final: Evaluation,
+    dev: Encoded,
+    results: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Final model, report, results: in this order, the results last."""
+    task.model.settings = {**task.settings(), "from": recipe.model, "data": results["data"]["name"]}
+    task.model.save(folder / run.MODEL)
+    write_text(folder / run.MODEL / "README.md", card.model_card(recipe, results))
+    sections = task.sections(dev, final.predictions)
+    pages.run_report(recipe, results, table, sections, log.read(folder), folder / run.REPORT)
+    run.finish(folder, results)
+
+
+def _summary(recipe: FinetuneRecipe, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One seed's results as they are; several seeds' medians and spreads."""
+    if len(parts) == 1:
+        return parts[0]
+    names = parts[0]["metrics"].keys()
+    by_name = {name: [part["metrics"][name] for part in parts] for name in names}
+    return {
+        "metrics": {name: statistics.median(values) for name, values in by_name.items()},
+        "main_metric": parts[0]["main_metric"],
+        "spread": {name: [min(values), max(values)] for name, values in by_name.items()},
+        "seeds": list(recipe.seeds),
+        "folder": str(recipe.folder()),
+        "data": parts[0]["data"],
+        "runs": [{"seed": part["seeds"][0], "metrics": part["metrics"]} for part in parts],
+        "machine": parts[0]["machine"],
+    }
+
+
+def _keep_best_model(recipe: FinetuneRecipe, parts: Sequence[dict[str, Any]], folder: Path) -> None:
+    """The model of the seed that did best on dev is the run's model."""
+    main = parts[0]["main_metric"]
+    best = max(parts, key=lambda part: part["metrics"][main])
+    source = _place(recipe, best["seeds"][0]) / run.MODEL
+    if not source.is_dir():
+        raise UserError(
+            f"no model in {source}", hint="was it deleted? delete the seed's folder, too"
+        )
+    shutil.copytree(source, folder / run.MODEL, dirs_exist_ok=True)
+
+
+def _pairs(spread: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    return {name: (low, high) for name, (low, high) in spread.items()}

@@ -1,0 +1,135 @@
+"""The pages that runs write."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jeoni.recipes.settings import FinetuneRecipe
+from jeoni.report.page import Report
+from jeoni.report.sections import Bars, Curves, Headline, KeyValues, Section, Table
+from jeoni.training.optimizer import GroupRow
+
+Results = Mapping[str, Any]
+
+
+def run_report(
+    recipe: FinetuneRecipe,
+    results: Results,
+    groups: Sequence[GroupRow],
+    examples: Sequence[Section],
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
+) -> Path:
+    """The report of one training run."""
+    main = results["main_metric"]
+    interval = results["interval"]
+    training = results["training"]
+    sections: list[Section] = [
+        Headline(
+            headline(results["metrics"], main),
+            note=f"95% interval of {main} by bootstrap over {results['data']['dev_examples']} examples: "
+            f"{shown(main, interval['low'])} to {shown(main, interval['high'])}",
+        ),
+        *curves(rows, main),
+        *examples,
+        Table(
+            "Parameter groups",
+            ("group", "tensors", "parameters", "learning rate", "weight decay", "frozen"),
+            [
+                (
+                    g.name,
+                    g.tensors,
+                    g.parameters,
+                    g.learning_rate,
+                    g.weight_decay,
+                    "yes" if g.frozen else "",
+                )
+                for g in groups
+            ],
+        ),
+        KeyValues("All metrics", results["metrics"]),
+        KeyValues("Data", results["data"]),
+        KeyValues(
+            "Training",
+            {
+                "steps": training["steps"],
+                "epochs": training["epochs"],
+                "tokens": training["tokens"],
+                "seconds in training steps": training["train_seconds"],
+                "tokens a second": training["tokens"] / max(training["train_seconds"], 1e-9),
+                "steps skipped (not finite)": training["skipped"],
+                "best step": training["best_step"],
+                "stopped early": training["stopped_early"],
+            },
+        ),
+        KeyValues("Configuration", recipe.model_dump(mode="json")),
+        KeyValues("Machine", results["machine"]),
+    ]
+    title = f"{recipe.model} on {results['data']['name']}"
+    start = "" if recipe.init == "pretrained" else ", from random weights"
+    subtitle = f"strategy {recipe.strategy['name']}{start}, seed {results['seeds'][0]}"
+    return Report(title, subtitle, sections).write(path)
+
+
+def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
+    """The report of a run with several seeds: median, spread, a link to each seed by name."""
+    main = results["main_metric"]
+    names = list(results["metrics"])
+    runs = results["runs"]
+    sections: list[Section] = [
+        Headline(
+            headline(results["metrics"], main),
+            note=f"median of {len(runs)} seeds; every seed has its own report in its folder",
+        ),
+        Bars(
+            f"{main} by seed",
+            [{"seed": f"seed {r['seed']}", main: r["metrics"][main]} for r in runs],
+            "seed",
+            main,
+            value_format=".3f" if fraction(main) else ".1f",
+        ),
+        Table(
+            "All seeds",
+            ("metric", "median", "smallest", "largest", *(f"seed {r['seed']}" for r in runs)),
+            [
+                (n, results["metrics"][n], *results["spread"][n], *(r["metrics"][n] for r in runs))
+                for n in names
+            ],
+        ),
+        KeyValues("Data", results["data"]),
+        KeyValues("Configuration", recipe.model_dump(mode="json")),
+        KeyValues("Machine", results["machine"]),
+    ]
+    title = f"{recipe.model} on {results['data']['name']}"
+    return Report(title, f"{len(runs)} seeds, strategy {recipe.strategy['name']}", sections).write(
+        path
+    )
+
+
+def curves(rows: Sequence[Mapping[str, Any]], main: str) -> list[Section]:
+    """Learning curves from the metrics file."""
+    losses = [{**r, "which": "training"} for r in rows if r.get("kind") == "train"]
+    evaluations = [{**r, "which": "dev"} for r in rows if r.get("kind") == "eval"]
+    return [
+        Curves("Loss", losses + evaluations, "step", "loss", series="which", y_format=".3f"),
+        Curves(
+            f"{main} on dev", evaluations, "step", main, y_format=".3f" if fraction(main) else ".1f"
+        ),
+        Curves("Learning rate", losses, "step", "lr", y_format=".1e"),
+    ]
+
+
+def headline(metrics: Mapping[str, float], main: str) -> dict[str, str]:
+    """The main metric first, then those that go with it."""
+    wanted = [main, *(name for name in ("exact_match", "macro_f1", "f1", "loss") if name != main)]
+    return {name: shown(name, metrics[name]) for name in wanted if name in metrics}
+
+
+def fraction(name: str) -> bool:
+    """Whether a metric is a fraction rather than percent."""
+    return name in ("accuracy", "macro_f1", "matthews_corrcoef", "loss")
+
+
+def shown(name: str, value: float) -> str:
+    """A metric as text, with the digits that mean something."""
+    return f"{value:.3f}" if fraction(name) else f"{value:.1f}"

@@ -1,0 +1,190 @@
+"""Use a trained model on text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jeoni.base import lookup, runtime
+from jeoni.base.config import parse
+from jeoni.base.errors import UserError
+from jeoni.data.record import Record
+from jeoni.evaluation.runner import predict
+from jeoni.models import hub
+from jeoni.models.model import Model
+from jeoni.tasks._task import Task, TaskType
+from jeoni.tasks.span_qa import SpanPrediction
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer found in a passage.
+
+    Attributes:
+        text: the answer; "" for "no answer".
+        start: first character in the passage.
+        end: behind the last character.
+        score: start + end logit.
+        probability: among the best candidates.
+        candidates: further candidates as (text, probability), best first.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    probability: float
+    candidates: tuple[tuple[str, float], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Label:
+    """The label given to a text, its probability, and the probabilities of all labels."""
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Predictor:
+    """A model with the task it was trained for, ready for use.
+
+    Args:
+        model: a run, a folder, anything ``jeoni.load`` takes, or a loaded model.
+        task: which task to use it for.
+        settings: settings of the task that differ from those it was trained with.
+        device: ``auto``, ``cpu``, ``cuda``.
+
+    Raises:
+        UserError: the model was not trained for the task.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Model,
+        task: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+    ) -> None:
+        loaded = model if isinstance(model, Model) else hub.load(model)
+        loaded.to(runtime.device(device))
+        self.task = task_of(loaded, task, settings or {})
+
+    def answer(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Answer]:
+        """An answer for each question, from the passage beside it.
+
+        Raises:
+            UserError: an empty question or passage.
+        """
+        fields = [
+            {"id": str(i), "question": question, "context": context}
+            for i, (question, context) in enumerate(zip(questions, contexts, strict=True))
+        ]
+        for name in ("question", "context"):
+            _not_blank(fields, name)
+        found = self._predict(fields)
+        return [_answer(prediction, c) for prediction, c in zip(found, contexts, strict=True)]
+
+    def classify(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Label]:
+        """A label for each text (or pair of texts).
+
+        Raises:
+            UserError: the text is nothing but blanks.
+        """
+        fields = [{"text": text} for text in texts]
+        if pairs is not None:
+            fields = [{**f, "pair": pair} for f, pair in zip(fields, pairs, strict=True)]
+        _not_blank(fields, "text")
+        names = self.task.model.labels or []
+        return [
+            Label(p.label, p.probabilities[p.index], dict(zip(names, p.probabilities, strict=True)))
+            for p in self._predict(fields)
+        ]
+
+    def _predict(self, fields: Sequence[Mapping[str, Any]]) -> list[Any]:
+        if not fields:
+            return []
+        records = [Record(dict(f), "input", number, "item") for number, f in enumerate(fields, 1)]
+        return predict(self.task, self.task.encode(records, labeled=False), precision="fp32")
+
+
+def task_of(model: Model, name: str, settings: Mapping[str, Any]) -> Task[Any, Any]:
+    """The task a model was trained for, with its head.
+
+    Raises:
+        UserError: the model has no head for it, or was trained for another task.
+    """
+    kind: TaskType = lookup.find("jeoni.tasks", name, "TASK")
+    trained = model.settings.get("task", name)
+    if trained != name:
+        raise UserError(f"this model was trained for {trained}, not for {name}")
+    known = {k: v for k, v in model.settings.items() if k in kind.config.model_fields}
+    if "max_length" not in known and "max_length" in kind.config.model_fields:
+        default = kind.config.model_fields["max_length"].default
+        known["max_length"] = min(default, model.spec.positions)
+    before = set(model.fresh)
+    task = kind.task(model=model, config=parse(kind.config, {**known, **settings}, where="task"))
+    if model.fresh - before:
+        raise UserError(
+            f"this model has no trained head for {name}",
+            hint="fine-tune it first: jeoni finetune --model MODEL --data DATA",
+        )
+    return task
+
+
+def answer(
+    model: str | Path | Model, question: str, context: str, *, device: str = "auto", **settings: Any
+) -> Answer:
+    """Ask a question about a passage.
+
+    Args:
+        model: a run, a folder, anything ``jeoni.load`` takes, or a loaded model.
+        question: the question.
+        context: the passage; longer ones are read in windows.
+        device: ``auto``, ``cpu``, ``cuda``.
+        settings: of the task, for example ``max_answer=10`` or ``no_answer=True``.
+    """
+    return Predictor(model, "span_qa", settings=settings, device=device).answer(
+        [question], [context]
+    )[0]
+
+
+def classify(
+    model: str | Path | Model,
+    texts: str | Sequence[str],
+    pairs: str | Sequence[str] | None = None,
+    *,
+    device: str = "auto",
+) -> list[Label]:
+    """Label texts, or pairs of texts; arguments as in ``answer``."""
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    pairs = [pairs] if isinstance(pairs, str) else pairs
+    return Predictor(model, "classification", device=device).classify(texts, pairs)
+
+
+def _not_blank(fields: Sequence[Mapping[str, Any]], name: str) -> None:
+    for number, values in enumerate(fields, 1):
+        if not values[name].strip():
+            raise UserError(f"input {number}: the {name} is empty")
+
+
+def _answer(prediction: SpanPrediction, context: str) -> Answer:
+    import math
+
+    rivals = prediction.n_best
+    top = rivals[0].score if rivals else 0.0
+    total = sum(math.exp(c.score - top) for c in rivals)
+    candidates = tuple(
+        (context[c.start : c.end], math.exp(c.score - top) / total) for c in rivals[:5]
+    )
+    p = prediction
+    return Answer(p.text, p.start, p.end, p.score, p.probability, candidates)

@@ -1,0 +1,83 @@
+"""What the report of span question answering shows."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from jeoni.data.record import Record, text_field
+from jeoni.report.sections import Bars, Passage, Passages, Section
+from jeoni.tasks._span_types import SpanPrediction
+from jeoni.tasks._task import Scores
+
+_WORDS = ("what", "who", "when", "where", "which", "how", "why")
+_WORDS_KO = ("누구", "언제", "어디", "무엇", "어느", "어떤", "몇", "왜", "어떻게")
+_LENGTHS = ((1, 10), (11, 25), (26, 50), (51, 100), (101, 10**9))
+SHOWN = 12
+
+
+def span_sections(
+    records: Sequence[Record], predictions: Sequence[SpanPrediction], scores: Scores
+) -> list[Section]:
+    """Score by question word and answer length; wrong and right answers marked in their passages."""
+    items = [
+        _passage(record, prediction, score)
+        for record, prediction, score in zip(records, predictions, scores.per_example, strict=True)
+    ]
+    wrong = sorted(
+        (i for i in range(len(items)) if not items[i].good), key=scores.per_example.__getitem__
+    )
+    right = [item for item in items if item.good]
+    return [
+        Bars("F1 by question word", _by_word(records, scores), "kind", "f1"),
+        Bars("F1 by length of the answer (characters)", _by_length(records, scores), "kind", "f1"),
+        Passages("Wrong answers", [items[i] for i in _spread(wrong, SHOWN)]),
+        Passages("Right answers", right[:SHOWN]),
+    ]
+
+
+def _passage(record: Record, prediction: SpanPrediction, score: float) -> Passage:
+    answers = record.fields.get("answers", [])
+    spans = [(int(a["start"]), int(a["start"]) + len(a["text"])) for a in answers]
+    return Passage(
+        question=text_field(record, "question"),
+        context=text_field(record, "context"),
+        gold=list(dict.fromkeys(spans)),
+        predicted=(prediction.start, prediction.end) if prediction.text else None,
+        good=score >= 99.99,
+        caption=f"F1 {score:.0f}, probability {prediction.probability:.0%}",
+    )
+
+
+def _by_word(records: Sequence[Record], scores: Scores) -> list[dict[str, object]]:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for record, score in zip(records, scores.per_example, strict=True):
+        question = text_field(record, "question").lower()
+        found = [word for word in _WORDS if word in question.split()]
+        found += [word for word in _WORDS_KO if word in question]
+        groups[found[0] if found else "other"].append(score)
+    return _rows(groups)
+
+
+def _by_length(records: Sequence[Record], scores: Scores) -> list[dict[str, object]]:
+    groups: dict[str, list[float]] = {}
+    for low, high in _LENGTHS:
+        name = f"{low}-{high}" if high < 10**9 else f"over {low - 1}"
+        values = [
+            score
+            for record, score in zip(records, scores.per_example, strict=True)
+            if record.fields.get("answers")
+            and low <= len(record.fields["answers"][0]["text"]) <= high
+        ]
+        if values:
+            groups[name] = values
+    return _rows(groups, by_size=False)
+
+
+def _rows(groups: dict[str, list[float]], *, by_size: bool = True) -> list[dict[str, object]]:
+    order = sorted(groups.items(), key=lambda g: -len(g[1])) if by_size else groups.items()
+    return [{"kind": f"{k} (n={len(v)})", "f1": sum(v) / len(v)} for k, v in order]
+
+
+def _spread(items: Sequence[int], count: int) -> list[int]:
+    """``count`` of the items, evenly from best to worst."""
+    step = max(1, len(items) / count)
+    return [items[int(i * step)] for i in range(min(count, len(items)))]

@@ -1,0 +1,138 @@
+"""What every task type is made of."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+from jeoni.base.batch import Batch, Loss
+from jeoni.base.config import Config
+from jeoni.data.batching import Features
+from jeoni.data.catalog import Dataset
+from jeoni.data.record import Record
+from jeoni.models.model import Model
+from jeoni.report.sections import Section
+
+Partial = TypeVar("Partial")
+"""What a task keeps of one sequence's logits."""
+Prediction = TypeVar("Prediction")
+"""What a task says about one example."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Examples and the sequences made from them.
+
+    Attributes:
+        records: the examples.
+        features: the sequences; ``features.examples`` are indices of ``records``.
+        notes: counts of what encoding had to do (cut, windowed, left out), for the report.
+    """
+
+    records: Sequence[Record]
+    features: Features
+    notes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of an evaluation.
+
+    Attributes:
+        values: metrics by name, the official ones.
+        per_example: the main metric of every example, for confidence intervals.
+    """
+
+    values: Mapping[str, float]
+    per_example: Sequence[float]
+
+
+class Task(ABC, Generic[Partial, Prediction]):
+    """A task type on a model: encode, head, loss, decode, metric. It is a training ``Step``.
+
+    Args:
+        model: the task puts its head on it.
+        config: the task's settings.
+        seed: draws the head's weights where the checkpoint has none.
+    """
+
+    main_metric: str
+
+    def __init__(self, *, model: Model, config: Any, seed: int = 0) -> None:
+        self.model = model
+        self.config = config
+        self.attach(seed)
+
+    @property
+    def module(self) -> Model:
+        """What trains."""
+        return self.model
+
+    def __call__(self, batch: Batch) -> Loss:
+        """Loss of a batch with targets."""
+        return self.loss(self.logits(batch), batch)
+
+    @abstractmethod
+    def attach(self, seed: int) -> None:
+        """Leave the model with this task's head and no other."""
+
+    @abstractmethod
+    def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
+        """Examples to sequences; ``labeled`` ones get targets.
+
+        Raises:
+            UserError: a column is missing or holds something else; with file and line.
+        """
+
+    @abstractmethod
+    def logits(self, batch: Batch) -> Tensor:
+        """What the head says: one row a token or a sequence."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, batch: Batch) -> Loss:
+        """Sum of the losses, and their count."""
+
+    @abstractmethod
+    def decode(self, encoded: Encoded, indices: Sequence[int], logits: Tensor) -> list[Partial]:
+        """What to keep of each sequence of a batch.
+
+        Args:
+            encoded: where the sequences came from.
+            indices: of the batch's sequences in ``encoded.features``.
+            logits: of the batch.
+        """
+
+    @abstractmethod
+    def combine(self, encoded: Encoded, partials: Sequence[Partial]) -> list[Prediction]:
+        """One prediction an example, from what was kept of its sequences (in their order)."""
+
+    @abstractmethod
+    def score(self, encoded: Encoded, predictions: Sequence[Prediction]) -> Scores:
+        """The task's official metrics."""
+
+    @abstractmethod
+    def sections(self, encoded: Encoded, predictions: Sequence[Prediction]) -> list[Section]:
+        """What the report shows of labeled examples besides the metrics."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What a saved model must remember to be used again (JSON)."""
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """An entry of the folder: a file's ``TASK``.
+
+    Attributes:
+        config: class of the settings.
+        task: class of the task.
+        from_data: settings that a data set decides, where the user does not.
+        about: one line for listings.
+    """
+
+    config: type[Config]
+    task: type[Task[Any, Any]]
+    from_data: Callable[[Dataset], dict[str, Any]]
+    about: str
