@@ -1,5 +1,6 @@
 """The same model twice: in ``transformers`` (eager, float32) and as a folder that jeoni loads."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,26 +9,29 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig
 
 from jeoni.base import lookup
 from jeoni.base.batch import Batch
+from jeoni.models import hub
 from jeoni.models.family import Family
-from jeoni.models.hub import FAMILIES
+from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
+WEIGHTS = "model.safetensors"
 SMALL = ArchSpec(
     vocab=101, hidden=48, layers=2, heads=3, feed_forward=40, width=48, positions=20, segments=2
 )
 
 
 def families() -> dict[str, Family]:
-    return {name: lookup.find(FAMILIES, name, "FAMILY") for name in lookup.names(FAMILIES)}
+    return {name: lookup.find(hub.FAMILIES, name, "FAMILY") for name in lookup.names(hub.FAMILIES)}
 
 
 def architectures() -> list[tuple[str, str]]:
@@ -139,3 +143,56 @@ def error(ours: Tensor, theirs: Tensor) -> float:
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in module.named_parameters()}
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """A checkpoint as ``transformers`` writes it: BERT with both pretraining heads."""
+    make(families()["bert"], "BertForPreTraining", SMALL).save_pretrained(folder)
+    return folder
+
+
+def edit_config(folder: Path, remove: tuple[str, ...] = (), **values: Any) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({k: v for k, v in config.items() if k not in remove}))
+
+
+def edit_weights(folder: Path, change: Any) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    changed = change(tensors) or tensors
+    save_file({k: v.clone() for k, v in changed.items()}, folder / WEIGHTS, {"format": "pt"})
+
+
+def assert_same_outputs(first: Any, second: Any, tolerance: float = 1e-5) -> None:
+    """Two models, each of ours or of ``transformers``, give the same states and logits."""
+    batch = draw_batch((7, 20, 1, 6), SMALL)
+    outs = []
+    with torch.no_grad():
+        for model in (first, second):
+            of_ours = isinstance(model, Model)
+            outs.append(forward(model, batch) if of_ours else run(model, batch, 101))
+    (states, logits), (right_states, right) = outs
+    assert len(states) == len(right_states)
+    for mine, theirs in zip(states, right_states, strict=True):
+        assert error(mine, theirs) < tolerance
+    assert logits.keys() == right.keys()
+    for kind in logits:
+        assert error(logits[kind], right[kind]) < tolerance
+
+
+def fresh(family: str = "bert", *kinds: str, seed: int = 0, **changes: Any) -> Model:
+    """A small model of ours with heads, all weights away from their defaults."""
+    spec = fit(replace(SMALL, **changes), families()[family])
+    model = hub.create(family, spec, tokenizer=None, seed=seed)
+    for kind in kinds:
+        model.add_head(kind, build_head(kind, model, {"out.weight": torch.empty(3, 48)}))
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.2, generator=generator)
+    return model
+
+
+def read_to_end(folder: Path) -> Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing may be left unread
+        return hub.load(folder)
