@@ -68,25 +68,26 @@ class ToyStep:
 
 
 class ToyBatches:
-    """``size`` sequences of 1 to 5 tokens a step, cut into micro-batches as ``cuts`` says.
+    """Sequences of 1 to 5 tokens, in micro-batches of as many as ``cuts`` says; ranks take these in turn.
 
-    ``cuts`` are the numbers of sequences of the micro-batches; ranks take them in turn.
+    Steps take turns with the entries of ``cuts``.
     """
 
-    def __init__(self, steps: int = 6, cuts: Sequence[int] = (8,), seed: int = 0) -> None:
-        self._steps, self.cuts, self.seed = steps, cuts, seed
+    def __init__(self, steps: int = 6, *cuts: Sequence[int], seed: int = 0) -> None:
+        self._steps, self.cuts, self.seed = steps, cuts or ((8,),), seed
 
     def steps(self, epoch: int) -> int:
         return self._steps
 
     def get(self, epoch: int, step: int, rank: int, world: int) -> Sequence[Batch]:
         draw = rng.generator("toy", self.seed, epoch, step)
+        cuts = self.cuts[step % len(self.cuts)]
         sequences = [
             draw.integers(0, VOCABULARY, size=draw.integers(1, 6)).tolist()
-            for _ in range(sum(self.cuts))
+            for _ in range(sum(cuts))
         ]
         micro, start = [], 0
-        for cut in self.cuts:
+        for cut in cuts:
             part = sequences[start : start + cut]
             start += cut
             labels = torch.tensor([(3 * t + 1) % VOCABULARY for s in part for t in s])
@@ -125,7 +126,7 @@ def accuracy(module: Toy) -> dict[str, float]:
 
 
 def main(folder: Path, arguments: Sequence[str]) -> None:
-    """Train and write ``weights.pt``-free results: ``result.json`` and the weights in hex."""
+    """Train, and write what came of it to ``result.json``, weights to the last bit."""
     options: dict[str, Any] = {key: json.loads(v) for key, v in (a.split("=") for a in arguments)}
     torch.set_num_threads(1)
     slow, pause = options.pop("slow", 0), options.pop("pause", 0)
@@ -133,7 +134,7 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
         fsync = os.fsync
         os.fsync = lambda descriptor: (time.sleep(slow), fsync(descriptor))[1]  # type: ignore[assignment]
     module = Toy(dropout=options.pop("dropout", 0.3))
-    batches = ToyBatches(steps=options.pop("size", 20), cuts=options.pop("cuts", (3, 5)))
+    batches = ToyBatches(options.pop("size", 20), *options.pop("cuts", [(3, 5)]))
     print("ready", flush=True)
 
     def spoil(call: int, total: Tensor) -> Tensor:

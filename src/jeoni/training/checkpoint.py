@@ -21,7 +21,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
 
 _log = logging.getLogger(__name__)
-_MANIFEST, _STATE = "manifest.json", "state.json"
+_MANIFEST, _STATE, _FORMAT = "manifest.json", "state.json", 1
 _NAME = re.compile(r"step-\d+[a-z-]*")
 
 
@@ -79,7 +79,7 @@ def save(
     for path in sorted(temporary.iterdir()):
         _sync(path)
         files[path.name] = {"bytes": path.stat().st_size, "xxh3_64": _hash(path)}
-    _write_json(temporary / _MANIFEST, {"format": 1, "files": files})
+    _write_json(temporary / _MANIFEST, {"format": _FORMAT, "files": files})
     _sync(temporary / _MANIFEST)
     _sync(temporary)
     target = folder / name
@@ -122,8 +122,8 @@ def damage(path: Path) -> str | None:
         return f"no {_MANIFEST}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{_MANIFEST} is not readable"
-    if _STATE not in files:
-        return f"{_MANIFEST} does not list {_STATE}"
+    if manifest.get("format") != _FORMAT or _STATE not in files:
+        return f"{_MANIFEST} is not of format {_FORMAT}, or does not list {_STATE}"
     for name, (size, digest) in files.items():
         file = path / name
         if not file.is_file():

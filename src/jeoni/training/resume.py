@@ -43,7 +43,7 @@ def check(found: Checkpoint, now: dict[str, object]) -> None:
         )
     was, is_now = found.state["machine"], machine()
     if was != is_now and not found.state["result"]["finished"]:
-        sides = [", ".join(f"{v} {k}" for k, v in facts.items()) for facts in (is_now, was)]
+        sides = [", ".join(f"{k}={v}" for k, v in facts.items()) for facts in (is_now, was)]
         _logger.warning(
             "the run goes on with %s instead of %s: its result may differ in the last bits", *sides
         )

@@ -1,0 +1,103 @@
+"""Two gloo processes under torchrun give what one process gives with the same global batch."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jeoni.training import distributed, log
+
+SCRIPT = Path(__file__).with_name("training_toy.py")
+
+
+def command(folder: Path, processes: int, *options: str) -> dict[str, Any]:
+    """Arguments of ``subprocess`` that train the toy with so many processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(processes),
+        "--master-port",
+        port,
+    ]
+    return {
+        "args": [sys.executable, *(torchrun if processes > 1 else []), str(SCRIPT), str(folder),
+                 "dropout=0", *options],
+        "env": os.environ | {"OMP_NUM_THREADS": "1"},
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }  # fmt: skip
+
+
+def run(folder: Path, processes: int, *options: str) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(**command(folder, processes, *options), timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return result
+
+
+def assert_same(left: Path, right: Path, one: dict[str, Any], two: dict[str, Any]) -> None:
+    assert one["steps"] == two["steps"]
+    assert one["best"] == two["best"]
+    for name, expected in one["weights"].items():
+        scale = max(map(abs, expected))
+        assert two["weights"][name] == pytest.approx(expected, rel=1e-6, abs=1e-6 * scale), name
+    for a, b in zip(log.read(left), log.read(right), strict=True):
+        assert (a["kind"], a["step"]) == (b["kind"], b["step"])
+        assert a.keys() == b.keys()
+        for key in {"loss", "accuracy", "grad_norm", "lr"} & a.keys():
+            assert a[key] == pytest.approx(b[key], rel=1e-5), (key, a, b)
+
+
+# Micro-batches go to the ranks in turn: the second gets fewer tokens than the first, or none at all.
+OPTIONS = (
+    "cuts=[[7,1],[2,3,3],[8]]",
+    "size=6",
+    "lr=0.001",
+    "save_every=4",
+    "log_every=2",
+    "eps=1e-6",
+)
+
+
+def test_two_processes_are_one(tmp_path: Path) -> None:
+    one = run(tmp_path / "one", 1, *OPTIONS)
+    two = run(tmp_path / "two", 2, *OPTIONS)
+    assert_same(tmp_path / "one", tmp_path / "two", one, two)
+
+
+@pytest.mark.slow
+def test_sigterm_to_torchrun_saves_and_continues(tmp_path: Path) -> None:
+    options = ("cuts=[[7,1],[2,3,3],[8]]", "size=200", "epochs=1", "pause=0.01")
+    whole = run(tmp_path / "whole", 2, *options)
+    (tmp_path / "parts").mkdir()
+    process = subprocess.Popen(**command(tmp_path / "parts", 2, *options))
+    while len(log.read(tmp_path / "parts")) < 20:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    (saved,) = (tmp_path / "parts" / "checkpoints").glob("step-*")
+    assert "finished" not in saved.name
+    assert run(tmp_path / "parts", 2, *options) == whole
+    steps = [r["step"] for r in log.read(tmp_path / "parts") if r["kind"] == "train"]
+    assert steps == list(range(1, 201))
+
+
+def test_alone_everything_is_a_no_op() -> None:
+    assert (distributed.world(), distributed.rank()) == (1, 0)
+    assert distributed.broadcast_value("x") == "x"
+    assert distributed.add_named({"a": (1.0, 2.0)}) == {"a": (1.0, 2.0)}
+    distributed.barrier()
