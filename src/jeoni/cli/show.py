@@ -1,0 +1,50 @@
+"""How results look on a terminal."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False
+) -> None:
+    """A table; numbers flush right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    view = Table(title=title or None, title_justify="left", header_style="bold")
+    for number, name in enumerate(columns):
+        numeric = all(_numeric(row[number]) for row in rows)
+        view.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        view.add_row(*(cell(value) for value in row))
+    console = Console(stderr=err)
+    if not console.is_terminal:
+        console = Console(stderr=err, width=120)
+    console.print(view)
+
+
+def cell(value: object) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    from rich.markup import escape
+
+    return escape(str(value))
+
+
+def as_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """JSON on standard output."""
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    print()
+
+
+def _numeric(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
