@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +40,21 @@ def finish(folder: Path, *options: str) -> dict[str, Any]:
     return result
 
 
+@dataclass
+class Whole:
+    """A run that nobody disturbed."""
+
+    folder: Path
+    result: dict[str, Any]
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], float]:
-    """A run that nobody disturbed: its folder, result, and seconds."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
     result = finish(folder)
-    seconds = json.loads(next((folder / "checkpoints").glob("*/state.json")).read_text())
-    return folder, result, seconds["result"]["seconds"]
+    (state,) = (folder / "checkpoints").glob("*/state.json")
+    return Whole(folder, result, json.loads(state.read_text())["result"]["seconds"])
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -52,60 +62,57 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in r.items() if k not in timing} for r in log.read(folder)]
 
 
-def kill_and_finish(
-    folder: Path, delays: list[float], whole: tuple[Path, dict[str, Any], float]
-) -> int:
-    """Kill once for each delay (seconds after the start), then finish; how many kills met it running."""
-    met = 0
-    for delay in delays:
-        process = start(folder)
-        time.sleep(delay)
-        met += process.poll() is None
-        process.kill()
-        process.communicate()
-    result = finish(folder)
-    assert result == whole[1]  # weights to the last bit, steps, best
-    assert records(folder) == records(whole[0])
+def in_a_write(folder: Path) -> bool:
+    """Whether a checkpoint is half written, and there is one before it."""
+    checkpoints = folder / "checkpoints"
+    return bool(list(checkpoints.glob(".*.tmp")) and list(checkpoints.glob("step-*")))
+
+
+def kill(folder: Path, moment: Callable[[], bool]) -> bool:
+    """Start, and kill when the moment has come; False if the run was over before."""
+    process = start(folder)
+    while not moment() and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def finish_and_compare(folder: Path, whole: Whole) -> None:
+    assert finish(folder) == whole.result  # weights to the last bit, steps, best
+    assert records(folder) == records(whole.folder)
     left = [p.name for p in (folder / "checkpoints").iterdir()]
     assert left == ["step-00000060-finished"]
-    return met
 
 
-def test_three_kills(tmp_path: Path, whole: tuple[Path, dict[str, Any], float]) -> None:
+def at(seconds: float) -> Callable[[], bool]:
+    """A moment that comes so many seconds from now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def test_three_kills(tmp_path: Path, whole: Whole) -> None:
     draw = random.Random()
-    delays = [draw.uniform(0.1, 0.4) * whole[2] for _ in range(3)]
-    assert kill_and_finish(tmp_path, delays, whole) > 0, delays
+    assert kill(tmp_path, lambda: in_a_write(tmp_path))
+    assert list((tmp_path / "checkpoints").glob(".*.tmp"))
+    for _ in range(2):
+        kill(tmp_path, at(draw.uniform(0.1, 0.4) * whole.seconds))
+    finish_and_compare(tmp_path, whole)
 
 
 @pytest.mark.slow
-def test_twenty_kills(tmp_path: Path, whole: tuple[Path, dict[str, Any], float]) -> None:
+def test_twenty_kills(tmp_path: Path, whole: Whole) -> None:
     draw, met = random.Random(), 0
     for i in range(5):
-        delays = [draw.uniform(0, 0.45) * whole[2] for _ in range(4)]
-        met += kill_and_finish(tmp_path / str(i), delays, whole)
+        folder = tmp_path / str(i)
+        met += kill(folder, lambda folder=folder: in_a_write(folder))
+        for _ in range(3):
+            met += kill(folder, at(draw.uniform(0, 0.45) * whole.seconds))
+        finish_and_compare(folder, whole)
     assert met >= 15
 
 
-def test_kill_while_a_checkpoint_is_written(
-    tmp_path: Path, whole: tuple[Path, dict[str, Any], float]
-) -> None:
-    process = start(tmp_path, "slow=0.1")
-    checkpoints = tmp_path / "checkpoints"
-    deadline = time.monotonic() + 30
-    # The second one, so that there is one to go back to.
-    while not (list(checkpoints.glob(".*.tmp")) and list(checkpoints.glob("step-*"))):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
-    assert list(checkpoints.glob(".*.tmp"))
-    assert finish(tmp_path) == whole[1]
-    assert records(tmp_path) == records(whole[0])
-    assert not list(checkpoints.glob(".*"))
-
-
-def test_sigterm_saves_at_once(tmp_path: Path, whole: tuple[Path, dict[str, Any], float]) -> None:
+def test_sigterm_saves_at_once(tmp_path: Path, whole: Whole) -> None:
     process = start(tmp_path, "save_every=1000")
     while len(log.read(tmp_path)) < 3:
         assert process.poll() is None
@@ -116,5 +123,4 @@ def test_sigterm_saves_at_once(tmp_path: Path, whole: tuple[Path, dict[str, Any]
     assert "the same command continues" in errors
     (saved,) = (tmp_path / "checkpoints").glob("step-*")
     assert int(saved.name.removeprefix("step-")) >= 12
-    assert finish(tmp_path) == whole[1]
-    assert records(tmp_path) == records(whole[0])
+    finish_and_compare(tmp_path, whole)

@@ -524,3 +524,13 @@ def test_finished_run_returns_at_once(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
     assert (tmp_path / log.NAME).read_bytes() == records
     assert json.loads(records.splitlines()[-1])["step"] == 12
+
+
+def test_the_same_folder_twice_at_once(tmp_path: Path) -> None:
+    def twice(call: int, total: Tensor) -> Tensor:
+        if call == 2:
+            with pytest.raises(UserError, match="another process is training in"):
+                train(tmp_path)
+        return total
+
+    assert train(tmp_path, spoil=twice).finished

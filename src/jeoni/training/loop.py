@@ -5,6 +5,7 @@ bit (on a CPU, for the same thread count): data and dropout are functions of the
 in the checkpoint.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,13 +63,14 @@ def fit(
     Raises:
         Interrupted: Ctrl-C or SIGTERM came; a checkpoint was saved.
         UserError: the loss is not finite again and again, the checkpoint in ``folder`` is of another run,
-            or the metric asked for is none that ``evaluate`` gives.
+            another process trains there, or the metric asked for is none that ``evaluate`` gives.
         ValueError: groups that do not cover the parameters once each.
     """
     device = torch.device(device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    with distributed.session(device):
+    only = resume.alone_in(folder) if distributed.rank() == 0 else contextlib.nullcontext()
+    with only, distributed.session(device):
         run = _Run(step, batches, groups, config, folder, seed, evaluate, device)
         run.restore()
         if not run.result.finished:

@@ -1,6 +1,9 @@
-"""What a run must have in common with the one that it continues."""
+"""What a run must have in common with the one that it continues, and that only one goes on at a time."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -47,3 +50,31 @@ def check(found: Checkpoint, now: dict[str, object]) -> None:
         _logger.warning(
             "the run goes on with %s instead of %s: its result may differ in the last bits", *sides
         )
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that the same command given twice does not write it from two sides.
+
+    The lock is the operating system's: it ends with the process, however that ends.
+
+    Raises:
+        UserError: another process trains there now.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is training in {folder}",
+                hint="wait for it, stop it, or use another folder",
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield

@@ -1,0 +1,60 @@
+"""Device, precision and facts of the machine."""
+
+import pytest
+import torch
+
+from jeoni.base import runtime
+from jeoni.base.errors import UserError
+
+
+def test_auto_is_what_there_is() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert runtime.device().type == expected
+    assert runtime.device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"{name}.*sees no GPU"):
+        runtime.device(name)
+
+
+def test_a_rank_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert runtime.device() == torch.device("cuda", 3)
+    assert runtime.device("cuda:1") == torch.device("cuda", 1)
+
+
+def test_a_device_of_no_kind() -> None:
+    with pytest.raises(UserError, match="'gpu'"):
+        runtime.device("gpu")
+
+
+@pytest.mark.parametrize(("bf16", "amx", "expected"), [
+    (True, False, "bf16"), (False, True, "bf16"), (False, False, "fp32"),
+])  # fmt: skip
+def test_auto_precision_is_what_pays(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool, amx: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert runtime.precision("auto", "cpu") == expected
+    assert runtime.precision("fp32", "cpu") == "fp32"
+    assert runtime.precision("bf16", "cpu") == "bf16"
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_autocast(name: str, dtype: torch.dtype) -> None:
+    with runtime.autocast(name, "cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_facts_name_machine_and_versions() -> None:
+    facts = runtime.facts()
+    assert facts["torch"] == torch.__version__
+    assert facts["device"] == "cpu"
+    assert facts["threads"] == torch.get_num_threads()
+    assert {"jeoni", "python", "system", "processor", "cores", "precision"} <= facts.keys()
+    assert all(facts.values())
