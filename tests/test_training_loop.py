@@ -234,6 +234,12 @@ def test_dropout_is_a_function_of_seed_and_step() -> None:
     assert len({tuple(d) for d in different}) == 4
 
 
+def test_every_step_has_its_own_seed(tmp_path: Path) -> None:
+    seeds: list[int] = []
+    train(tmp_path, spoil=lambda n, total: (seeds.append(torch.initial_seed()), total)[1])
+    assert len(set(seeds)) == 12
+
+
 def test_bf16_trains_and_keeps_float32_weights(tmp_path: Path) -> None:
     module = Toy()
     seen = []
@@ -458,6 +464,30 @@ def test_signal_saves_and_the_same_call_continues(
     parts = run("parts")
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(parts), strict=True))
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    "call", [5, 8, 17]
+)  # in the step before the best, after it, and in the last
+def test_best_weights_survive_an_interruption(tmp_path: Path, call: int) -> None:
+    class FirstIsBest(Scripted):
+        def __call__(self) -> dict[str, float]:
+            return super().__call__() | {"f1": 1.0 if torch.equal(self.seen[-1][0], best) else 0.5}
+
+    module = Toy(dropout=0.3)
+    whole = Scripted(module, [1.0, 0.5, 0.5])
+    train(tmp_path / "whole", module=module, evaluate=whole, epochs=3)
+    best = whole.seen[0][0]
+    module = Toy(dropout=0.3)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "parts", module=module, evaluate=FirstIsBest(module, [0, 0, 0]), epochs=3,
+              spoil=raise_at(call, signal.SIGTERM))  # fmt: skip
+    module = Toy(seed=9)
+    result = train(
+        tmp_path / "parts", module=module, evaluate=FirstIsBest(module, [0, 0, 0]), epochs=3
+    )
+    assert (result.best, result.best_step) == (1.0, 6)
+    assert all(torch.equal(a, b) for a, b in zip(whole.seen[0], weights(module), strict=True))
 
 
 def test_signal_in_the_last_step_still_ends_the_caller(tmp_path: Path) -> None:
