@@ -3,7 +3,7 @@
 A new file in ``models/families`` is tested by being there.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 import peers
 from jeoni.base.batch import Batch
 from jeoni.models import hub
+from jeoni.models.config_file import read_spec, write_config
 from jeoni.models.family import Family
 from jeoni.models.heads import build_head
 from jeoni.models.model import Model
@@ -195,6 +196,22 @@ def test_causal_checkpoints(family: str, tmp_path: Path) -> None:
     ours.save(tmp_path / "again")
     again, _ = peers.reload(tmp_path / "again", architecture)
     assert_equal(again, ours, batch)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_config_keeps_every_field_of_the_spec(family: str) -> None:
+    """No field of an architecture is lost, or silently the default, on its way through config.json."""
+    odd = ArchSpec(
+        vocab=103, hidden=45, layers=3, heads=5, feed_forward=41, positions=19, segments=4, width=20,
+        activation="relu", norm_eps=1e-3, dropout=0.3, attention_dropout=0.2, causal=True,
+        init_range=0.05,
+    )  # fmt: skip
+    spec = peers.fit(odd, FAMILIES[family])
+    default = ArchSpec(vocab=1, hidden=1, layers=1, heads=1, feed_forward=1, width=1)
+    same = {f.name for f in fields(ArchSpec) if getattr(odd, f.name) == getattr(default, f.name)}
+    assert same == {"norm"}  # the family's, not the checkpoint's
+    config = write_config(hub.create(family, spec, tokenizer=None))
+    assert read_spec(FAMILIES[family], config, "config.json") == spec
 
 
 @pytest.mark.parametrize("family", FAMILIES)
