@@ -466,9 +466,8 @@ def test_signal_saves_and_the_same_call_continues(
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
 
 
-@pytest.mark.parametrize(
-    "call", [5, 8, 17]
-)  # in the step before the best, after it, and in the last
+# Saved with the best weights, right after them, later, and after the last step.
+@pytest.mark.parametrize("call", [4, 5, 8, 16])
 def test_best_weights_survive_an_interruption(tmp_path: Path, call: int) -> None:
     class FirstIsBest(Scripted):
         def __call__(self) -> dict[str, float]:
