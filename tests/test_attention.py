@@ -94,8 +94,10 @@ def test_equal_to_a_plain_loop_for_any_mix_of_lengths(
 def test_groups_partition_the_tokens(lengths: tuple[int, ...]) -> None:
     """Every token is in one group, at the place its sequence and position say; little is padding."""
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    cap = attention.GROUP_PAIRS
     seen: list[int] = []
     for group in groups_of(lengths, torch.device("cpu")):
+        assert group.sequences == 1 or group.sequences * group.longest**2 <= cap
         if group.span is not None:
             tokens = list(range(*group.span))
             assert len(tokens) == group.sequences * group.longest

@@ -8,7 +8,7 @@ import torch
 
 from jeoni.base.batch import Loss
 from jeoni.base.progress import progress
-from jeoni.base.runtime import autocast
+from jeoni.base.runtime import autocast, keep_freed_memory
 from jeoni.data.batching import for_prediction
 from jeoni.tasks._task import Encoded, Scores, Task
 
@@ -54,6 +54,7 @@ def predict(
         show: whether there is one.
         on_loss: gets the loss of every batch, where there are targets.
     """
+    keep_freed_memory()
     model = task.model
     training = model.training
     model.eval()

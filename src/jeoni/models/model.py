@@ -117,6 +117,15 @@ class Model(nn.Module):
         self.heads[kind] = head.train(self.training)
         return head
 
+    def keep_head(self, kind: str) -> nn.Module | None:
+        """Drop every other head; the one of this kind, if it is there."""
+        head = self.heads[kind] if kind in self.heads else None  # noqa: SIM401 (it has no get)
+        self.heads.clear()
+        if head is not None:
+            self.heads[kind] = head
+        self.fresh = {n for n in self.fresh if n.startswith(("backbone.", f"heads.{kind}."))}
+        return head
+
     def layer_of(self, name: str) -> int:
         """Depth of a parameter: 0 embeddings, 1..L blocks, L + 1 heads (for layer-wise rates)."""
         parts = name.split(".")
@@ -152,7 +161,7 @@ class Model(nn.Module):
                     batch = Batch.pack([ids for ids, _ in chosen], [s for _, s in chosen])
                     states = torch.stack(self.backbone.states(batch.to(self.device)))
                     for i, part in zip(
-                        chunk, torch.split(states, batch.lengths, dim=1), strict=True
+                        chunk, torch.split(states, list(batch.lengths), dim=1), strict=True
                     ):
                         result[i] = part.float().cpu().numpy()
         finally:

@@ -12,6 +12,7 @@ depends on the machine:
 Source: Vaswani et al., "Attention is all you need", 2017, section 3.2.1.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,9 @@ FUSED_FROM_WITH_GRADIENT = 1024
 # many tokens): grouping saves kernel launches, padding wastes products.
 GROUP_SHARE = 1 / 16
 GROUP_TOKENS = 4
+# On a CPU, a group has at most so many pairs of tokens: its scores stay in the cache, and below the
+# size from which the allocator asks the system for fresh pages every time (up to twice as fast).
+GROUP_PAIRS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Group:
         gather: otherwise, for each of ``b * T`` places, the token that goes there ``[b * T]``.
         inside: the places that hold a token (no padding) ``[n]``.
         tokens: the tokens of ``inside`` ``[n]``.
-        bias: 0 at tokens, -inf at padding ``[b, 1, 1, T]``; None when there is no padding.
+        short: (sequence, length) of those that are shorter than ``T``.
     """
 
     sequences: int
@@ -53,7 +57,20 @@ class Group:
     gather: Tensor | None = None
     inside: Tensor | None = None
     tokens: Tensor | None = None
-    bias: Tensor | None = None
+    short: tuple[tuple[int, int], ...] = ()
+
+    def mask(self, scores: Tensor) -> None:
+        """Set the scores of padding to -inf in ``[b, A, T, T]``; there is little of it."""
+        for sequence, length in self.short:
+            scores[sequence, :, :, length:] = float("-inf")
+
+    def bias(self, like: Tensor) -> Tensor | None:
+        """0 at tokens, -inf at padding, ``[b, 1, 1, T]``; None when there is no padding."""
+        if not self.short:
+            return None
+        bias = like.new_zeros(self.sequences, 1, 1, self.longest)
+        self.mask(bias)
+        return bias
 
 
 @lru_cache(maxsize=256)
@@ -63,10 +80,12 @@ def groups_of(lengths: tuple[int, ...], device: torch.device) -> tuple[Group, ..
     for length in lengths[:-1]:
         starts.append(starts[-1] + length)
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    most = GROUP_PAIRS if device.type == "cpu" else math.inf
     groups: list[list[int]] = []
     for i in order:
         longest = lengths[groups[-1][0]] if groups else 0
-        if groups and longest - lengths[i] <= max(GROUP_TOKENS, longest * GROUP_SHARE):
+        near = longest - lengths[i] <= max(GROUP_TOKENS, longest * GROUP_SHARE)
+        if groups and near and (len(groups[-1]) + 1) * longest**2 <= most:
             groups[-1].append(i)
         else:
             groups.append([i])
@@ -86,7 +105,7 @@ def _group(
     real = ticks[None, :] < length
     # Padding repeats the first token: any finite value will do, it is masked and dropped.
     gather = torch.tensor([starts[i] for i in members])[:, None] + ticks[None, :] * real
-    bias = None if equal else torch.zeros(real.shape).masked_fill_(~real, float("-inf"))
+    short = tuple((n, lengths[i]) for n, i in enumerate(members) if lengths[i] < longest)
     return Group(
         len(members),
         longest,
@@ -94,7 +113,7 @@ def _group(
         gather.flatten().to(device),
         real.flatten().nonzero().flatten().to(device),
         gather[real].to(device),
-        None if bias is None else bias[:, None, None, :].to(device),
+        short,
     )
 
 
@@ -172,7 +191,7 @@ def _fused(qkv: Tensor, groups: Sequence[Group], causal: bool, dropout: float) -
     parts, tokens = [], []
     for group in groups:
         query, key, value = _padded(qkv, group).unbind(0)
-        mask = None if group.bias is None else group.bias.to(query.dtype)
+        mask = group.bias(query)
         if mask is not None and causal:
             mask = mask + _causal_bias(group.longest, query)
         out = torch.nn.functional.scaled_dot_product_attention(
@@ -210,11 +229,10 @@ class _Explicit(torch.autograd.Function):
         saved: list[Tensor | None] = []
         scale = 1.0
         for group in groups:
-            query, key, value = _padded(qkv, group).contiguous().flatten(1, 2).unbind(0)
-            scores = torch.bmm(query, key.transpose(1, 2)).mul_(size**-0.5)
-            if group.bias is not None:
-                shape = (group.sequences, heads, group.longest, group.longest)
-                scores.view(shape).add_(group.bias)
+            query, key, value = _padded(qkv, group).flatten(1, 2).clone().unbind(0)
+            query *= size**-0.5
+            scores = torch.bmm(query, key.transpose(1, 2))
+            group.mask(scores.view(group.sequences, heads, group.longest, group.longest))
             if causal:
                 scores.add_(_causal_bias(group.longest, scores))
             weights = torch.softmax(scores, -1)
@@ -249,8 +267,8 @@ class _Explicit(torch.autograd.Function):
             if keep is not None:
                 d_weights *= keep
             d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-            d_scores *= size**-0.5
-            parts = (torch.bmm(d_scores, key), torch.bmm(d_scores.transpose(1, 2), query), d_value)
+            d_query = torch.bmm(d_scores, key).mul_(size**-0.5)  # the saved queries are scaled
+            parts = (d_query, torch.bmm(d_scores.transpose(1, 2), query), d_value)
             stacked = torch.stack(parts, 1).view(group.sequences, heads, 3, -1, size)
             # [b, A, 3, T, D] -> [b * T, 3, A, D]
             _place(result, group, stacked.permute(0, 3, 2, 1, 4).flatten(0, 1))

@@ -67,6 +67,7 @@ def fit(
         ValueError: groups that do not cover the parameters once each.
     """
     device = torch.device(device)
+    runtime.keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     only = resume.alone_in(folder) if distributed.rank() == 0 else contextlib.nullcontext()
