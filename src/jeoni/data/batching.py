@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from jeoni.base import rng
 from jeoni.base.batch import Batch
@@ -28,11 +29,11 @@ class BatchConfig(Config):
         eval_tokens: the same for prediction.
     """
 
-    size: int = 16
-    tokens: int | None = None
-    sort_pool: int = 8
-    micro_tokens: int = 8192
-    eval_tokens: int = 8192
+    size: int = Field(16, ge=1)
+    tokens: int | None = Field(None, ge=1)
+    sort_pool: int = Field(8, ge=1)
+    micro_tokens: int = Field(8192, ge=1)
+    eval_tokens: int = Field(8192, ge=1)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
@@ -36,7 +37,7 @@ class ClassificationConfig(Config):
     """
 
     labels: tuple[str, ...] | None = None
-    max_length: int = 128
+    max_length: int = Field(128, ge=1)
     class_weights: tuple[float, ...] | None = None
 
 

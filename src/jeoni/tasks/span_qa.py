@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
@@ -49,12 +50,12 @@ class SpanQAConfig(Config):
         metric: official scorer; the data set gives it if this does not.
     """
 
-    max_length: int = 384
-    stride: int = 128
-    max_question: int = 64
+    max_length: int = Field(384, ge=1)
+    stride: int = Field(128, ge=0)
+    max_question: int = Field(64, ge=1)
     overflow: Literal["auto", "window", "error"] = "auto"
-    max_answer: int = 30
-    n_best: int = 20
+    max_answer: int = Field(30, ge=1)
+    n_best: int = Field(20, ge=1)
     no_answer: bool = False
     null_threshold: float = 0.0
     metric: Literal["squad_v1", "squad_v2", "korquad_v1"] = "squad_v1"
