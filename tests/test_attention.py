@@ -94,10 +94,9 @@ def test_equal_to_a_plain_loop_for_any_mix_of_lengths(
 def test_groups_partition_the_tokens(lengths: tuple[int, ...]) -> None:
     """Every token is in one group, at the place its sequence and position say; little is padding."""
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    cap = attention.GROUP_PAIRS
     seen: list[int] = []
     for group in groups_of(lengths, torch.device("cpu")):
-        assert group.sequences == 1 or group.sequences * group.longest**2 <= cap
+        assert group.sequences == 1 or group.sequences * group.longest**2 <= attention.GROUP_SCORES
         if group.span is not None:
             tokens = list(range(*group.span))
             assert len(tokens) == group.sequences * group.longest
@@ -107,12 +106,11 @@ def test_groups_partition_the_tokens(lengths: tuple[int, ...]) -> None:
             assert group.tokens is not None
             tokens = group.tokens.tolist()
             assert group.gather[group.inside].tolist() == tokens
-            assert (group.bias is None) == (len(tokens) == group.gather.numel())
+            assert (not group.short) == (len(tokens) == group.gather.numel())
             for row in group.gather.view(group.sequences, group.longest).tolist():
                 length = lengths[starts.index(row[0])]
                 assert row[:length] == list(range(row[0], row[0] + length))
-                slack = max(attention.GROUP_TOKENS, group.longest * attention.GROUP_SHARE)
-                assert group.longest - length <= slack
+                assert attention.rounded(length) == group.longest >= length
         seen += tokens
     assert sorted(seen) == list(range(sum(lengths)))
 

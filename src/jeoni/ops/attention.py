@@ -12,7 +12,6 @@ depends on the machine:
 Source: Vaswani et al., "Attention is all you need", 2017, section 3.2.1.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,13 +27,13 @@ from jeoni.ops.dropout import keep_mask
 # head) hurts. Measured by benchmarks/attention.py.
 FUSED_FROM = 320
 FUSED_FROM_WITH_GRADIENT = 1024
-# Sequences are grouped when their lengths differ by at most this share of the longest (or this
-# many tokens): grouping saves kernel launches, padding wastes products.
-GROUP_SHARE = 1 / 16
-GROUP_TOKENS = 4
-# On a CPU, a group has at most so many pairs of tokens: its scores stay in the cache, and below the
-# size from which the allocator asks the system for fresh pages every time (up to twice as fast).
-GROUP_PAIRS = 1 << 17
+# Lengths are rounded up, and sequences of the same rounded length are one group. Coarse enough that the
+# same shapes come again: the library prepares a product anew for every shape it has not seen, which
+# takes three times as long as the product itself. (from this length on, multiple of)
+ROUNDING = ((256, 32), (64, 16), (0, 8))
+# On a CPU, a group has at most so many scores a head, so that they stay in the cache from product to
+# product.
+GROUP_SCORES = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Group:
 
     Attributes:
         sequences: ``b``, how many.
-        longest: ``T``.
+        longest: ``T``, what all of them are padded to.
         span: (start, stop) in ``[N]`` when the sequences lie together and are equally long.
         gather: otherwise, for each of ``b * T`` places, the token that goes there ``[b * T]``.
         inside: the places that hold a token (no padding) ``[n]``.
@@ -75,27 +74,35 @@ class Group:
 
 @lru_cache(maxsize=256)
 def groups_of(lengths: tuple[int, ...], device: torch.device) -> tuple[Group, ...]:
-    """Partition sequences into groups of about equal length."""
+    """Partition sequences into groups of equal rounded length."""
     starts = [0]
     for length in lengths[:-1]:
         starts.append(starts[-1] + length)
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    most = GROUP_PAIRS if device.type == "cpu" else math.inf
-    groups: list[list[int]] = []
-    for i in order:
-        longest = lengths[groups[-1][0]] if groups else 0
-        near = longest - lengths[i] <= max(GROUP_TOKENS, longest * GROUP_SHARE)
-        if groups and near and (len(groups[-1]) + 1) * longest**2 <= most:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return tuple(_group(sorted(members), starts, lengths, device) for members in groups)
+    buckets: dict[int, list[int]] = {}
+    for i, length in enumerate(lengths):
+        buckets.setdefault(rounded(length), []).append(i)
+    groups = []
+    for longest, members in buckets.items():
+        size = max(1, GROUP_SCORES // longest**2) if device.type == "cpu" else len(members)
+        for first in range(0, len(members), size):
+            chosen = members[first : first + size]
+            groups.append(_group(chosen, longest, starts, lengths, device))
+    return tuple(groups)
+
+
+def rounded(length: int) -> int:
+    """The length that a sequence of so many tokens is padded to."""
+    step = next(multiple for start, multiple in ROUNDING if length >= start)
+    return -(-length // step) * step
 
 
 def _group(
-    members: Sequence[int], starts: Sequence[int], lengths: Sequence[int], device: torch.device
+    members: Sequence[int],
+    longest: int,
+    starts: Sequence[int],
+    lengths: Sequence[int],
+    device: torch.device,
 ) -> Group:
-    longest = max(lengths[i] for i in members)
     equal = all(lengths[i] == longest for i in members)
     if equal and members[-1] - members[0] == len(members) - 1:
         start = starts[members[0]]
@@ -236,15 +243,16 @@ class _Explicit(torch.autograd.Function):
             if causal:
                 scores.add_(_causal_bias(group.longest, scores))
             weights = torch.softmax(scores, -1)
-            keep = None
+            keep, kept = None, weights
             if dropout:
                 keep, scale = keep_mask(weights.shape, dropout)
-            context = torch.bmm(weights if keep is None else weights * keep, value)
-            if keep is not None:
+                kept = weights * keep
+            context = torch.bmm(kept, value)
+            if dropout:
                 context.mul_(scale)
             context = context.view(group.sequences, heads, -1, size).transpose(1, 2)
             _place(out, group, context.reshape(-1, heads * size))
-            saved += [query, key, value, weights, keep]
+            saved += [query, key, value, weights, kept, keep]
         ctx.save_for_backward(*saved)
         ctx.groups, ctx.scale, ctx.shape = groups, scale, qkv.shape
         return out
@@ -258,11 +266,9 @@ class _Explicit(torch.autograd.Function):
         result = torch.empty(ctx.shape, dtype=grad.dtype)
         saved = ctx.saved_tensors
         for number, group in enumerate(ctx.groups):
-            query, key, value, weights, keep = saved[5 * number : 5 * number + 5]
+            query, key, value, weights, kept, keep = saved[6 * number : 6 * number + 6]
             d_out = _padded_gradient(grad, group)
-            d_value = torch.bmm(
-                (weights if keep is None else weights * keep).transpose(1, 2), d_out
-            )
+            d_value = torch.bmm(kept.transpose(1, 2), d_out)
             d_weights = torch.bmm(d_out, value.transpose(1, 2))
             if keep is not None:
                 d_weights *= keep
