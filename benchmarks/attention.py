@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from jeoni.base.files import write_json
+from jeoni.base.runtime import keep_freed_memory
 from jeoni.ops import attention
 
 LENGTHS = (16, 32, 64, 128, 192, 256, 320, 384, 512, 1024)
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as training and evaluation do
     rows = []
     print(f"{'mode':24}{'length':>8}" + "".join(f"{f'{p}, ms':>14}" for p in PATHS) + "   ratio")
     for mode in MODES:
