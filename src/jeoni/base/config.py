@@ -1,6 +1,8 @@
 """Recipes: small frozen models, read from YAML and ``key=value`` overrides, strict about keys."""
 
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +16,8 @@ from jeoni.base.lookup import suggest
 class Config(BaseModel):
     """Base of every settings model: frozen, and an unknown key is an error, never swallowed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A number where a name is wanted is that name: data.label=1, task.labels=[1,2].
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 C = TypeVar("C", bound=Config)
@@ -84,16 +87,25 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
 
 def _read_value(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        return yaml.load(text, _loader())
     except yaml.YAMLError:
         return text
-    # YAML 1.1 reads 1e-4 (no dot) as a string; people write learning rates that way.
-    if isinstance(value, str):
-        try:
-            return float(value) if any(c.isdigit() for c in value) else value
-        except ValueError:
-            return value
-    return value
+
+
+@cache
+def _loader() -> type[yaml.SafeLoader]:
+    """YAML as people write it on a command line: 1e-4 is a number, 2024-05-01 is a folder's name."""
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 (yaml's own attribute)
+            letter: [(tag, form) for tag, form in rules if not tag.endswith(":timestamp")]
+            for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    # YAML 1.1 wants a dot in the number and a sign in the exponent.
+    number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    return Loader
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,6 +117,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
+def decode(data: bytes, name: str) -> str:
+    """UTF-8 bytes, with or without a byte order mark, as text.
+
+    Raises:
+        UserError: they are not UTF-8; ``name`` says what they are.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name}: not UTF-8 (byte {error.start})",
+            hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
+        ) from None
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -124,11 +139,10 @@ def read_json(path: Path) -> Any:
         UserError: missing, not UTF-8, or not JSON (with line and column).
     """
     with open_binary(path) as stream:
-        try:
-            return json.loads(stream.read().decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not UTF-8 (byte {error.start})") from None
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
-            ) from None
+        text = decode(stream.read(), str(path))
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
+        ) from None

@@ -48,7 +48,7 @@ def _find_foreign(path: str) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the last two: no name of a module
         raise UserError(
             f"cannot import {module_name!r} (from {path!r}): {error}",
             hint="is the package installed in this environment, and its folder on PYTHONPATH?",

@@ -44,10 +44,10 @@ def passage(given: str) -> str:
     from pathlib import Path
 
     from jeoni.base.errors import UserError
-    from jeoni.base.files import open_binary
+    from jeoni.base.files import decode, open_binary
 
     if given == "-":
-        return sys.stdin.read()
+        return decode(sys.stdin.buffer.read(), "standard input")
     # A passage is longer than any file name, or has blanks; a short word may be a file.
     try:
         is_file = len(given) < 1024 and "\n" not in given and Path(given).is_file()
@@ -58,7 +58,4 @@ def passage(given: str) -> str:
             raise UserError(f"no file {given}", hint="--context takes a passage or a text file")
         return given
     with open_binary(Path(given)) as stream:
-        try:
-            return stream.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{given}: not UTF-8 (byte {error.start})") from None
+        return decode(stream.read(), given)

@@ -21,13 +21,15 @@ def classify(
 
         jeoni classify --model runs/RUN "정말 재미있는 영화였다" "시간이 아깝다"
     """
+    from jeoni.base.files import decode
     from jeoni.cli import show
     from jeoni.serving.predictor import classify as label
 
     if texts == ["-"]:
         import sys
 
-        texts = [line.rstrip("\r\n") for line in sys.stdin]
+        text = decode(sys.stdin.buffer.read(), "standard input")
+        texts = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
     found = label(model, texts, None if pair is None else [pair] * len(texts))
     if json:
         show.as_json([{"text": t, **f.as_dict()} for t, f in zip(texts, found, strict=True)])

@@ -65,6 +65,8 @@ def finetune(
     batch.size, batch.tokens, task.max_length, task.stride, data.train, data.dev, data.limit_train,
     strategy.decay, init=random ...
     """
+    from json import dumps as quote
+
     from jeoni.cli import show
     from jeoni.recipes.finetune import finetune as run
 
@@ -75,7 +77,7 @@ def finetune(
             f"one recipe file at most, these are {len(files)}: {' '.join(files)}"
         )
     overrides += [
-        f"{key}={value}"
+        f"{key}={quote(value)}"  # as a text, whatever YAML would take it for
         for key, value in (
             ("model", model),
             ("data.name", data),

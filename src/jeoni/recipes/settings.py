@@ -89,6 +89,13 @@ class FinetuneRecipe(Config):
         # Settings alone go with the default of the section.
         return {"name": "auto", **value}
 
+    @field_validator("seeds")
+    @classmethod
+    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if twice := [seed for seed in value if value.count(seed) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
+        return value
+
     def folder(self) -> Path:
         """The run folder."""
         if self.out is not None:
