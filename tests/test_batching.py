@@ -28,8 +28,11 @@ def make(lengths: Sequence[int]) -> Features:
         [[100 * i + j for j in range(n)] for i, n in enumerate(lengths)],
         [[j % 2 for j in range(n)] for n in lengths],
         examples=[i // 2 for i in range(len(lengths))],
-        targets={"place": [-i for i in range(len(lengths))], "pair": [(i, n) for i, n in enumerate(lengths)]},
-    )  # fmt: skip
+        targets={
+            "place": [-i for i in range(len(lengths))],
+            "pair": list(enumerate(lengths)),
+        },
+    )
 
 
 def members(batches: Sequence[Batch]) -> list[int]:
@@ -85,15 +88,13 @@ def test_budgets_are_kept_unless_one_sequence_is_longer(
     for step in range(batches.steps(0)):
         micro = batches.get(0, step)
         sizes = [sum(batch.lengths) for batch in micro]
-        assert all(
-            n <= config.micro_tokens or len(b.lengths) == 1
-            for n, b in zip(sizes, micro, strict=True)
-        )
+        for size, batch in zip(sizes, micro, strict=True):
+            assert size <= config.micro_tokens or len(batch.lengths) == 1
         count = sum(len(batch.lengths) for batch in micro)
         if config.tokens is None:
             assert count <= config.size
         else:
-            assert sum(sizes) <= config.tokens or count == 1  # fmt: skip
+            assert sum(sizes) <= config.tokens or count == 1
 
 
 def test_steps_have_the_size_asked_for_but_for_the_last_of_an_epoch() -> None:

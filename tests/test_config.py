@@ -1,0 +1,261 @@
+"""Recipes: overrides as people write them, and errors that name the key."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from jeoni.base.config import Config, override, parse, read_yaml
+from jeoni.base.errors import UserError
+from jeoni.recipes.finetune import resolve
+from jeoni.recipes.settings import FinetuneRecipe
+
+
+class Inner(Config):
+    rate: float = Field(0.1, gt=0)
+    names: tuple[str, ...] = ()
+    kind: Literal["long", "short"] = "long"
+
+
+class Outer(Config):
+    title: str = ""
+    inner: Inner = Inner()
+    maybe: Inner | None = None
+    count: int = 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"titel": "x"}, r"unknown key 'titel'; did you mean 'title'\?"),
+        ({"inner": {"rat": 1}}, r"unknown key 'inner\.rat'; did you mean 'rate'\?"),
+        ({"maybe": {"nams": []}}, r"unknown key 'maybe\.nams'; did you mean 'names'\?"),
+        ({"zzzz": 1}, r"unknown key 'zzzz'; known: count, inner, maybe, title"),
+        ({"inner": {"rate": 0}}, r"inner\.rate: .*greater than 0 \(got 0\)"),
+        ({"inner": {"rate": "fast"}}, r"inner\.rate: .*number.* \(got 'fast'\)"),
+        ({"inner": {"kind": "wide"}}, r"inner\.kind: .*'long' or 'short' \(got 'wide'\)"),
+        ({"inner": {"names": [["x"]]}}, r"inner\.names\.0: .*string"),
+        ({"count": 1.5}, r"count: .*integer.* \(got 1\.5\)"),
+        ({"inner": 3}, r"inner: .*\(got 3\)"),
+    ],
+)
+def test_what_is_wrong_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"^my.yaml: {message}"):
+        parse(Outer, values, where="my.yaml")
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        parse(Outer, {"titel": 1, "inner": {"rat": 1, "kind": "no"}})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("recipe: ") for line in lines)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(UserError, match="key 'data' is missing"):
+        parse(FinetuneRecipe, {"model": "m"})
+
+
+def test_settings_cannot_be_changed_later() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Outer().count = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("3E5", 3e5),
+        ("2.5e-5", 2.5e-5),
+        (".5", 0.5),
+        ("3", 3),
+        ("-1", -1),
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("", None),
+        ("squad", "squad"),
+        ("bert-L2-H128", "bert-L2-H128"),
+        ("'1e-4'", "1e-4"),
+        ('"3"', "3"),
+        ("'true'", "true"),
+        ("[1,2, 3]", [1, 2, 3]),
+        ("[negative,positive]", ["negative", "positive"]),
+        ("[0.5, 1e-4]", [0.5, 1e-4]),
+        ("{layers: 2, hidden: 32}", {"layers": 2, "hidden": 32}),
+        ("긍정", "긍정"),
+        ("a=b", "a=b"),
+        ("my file.csv", "my file.csv"),
+        ("/data/a: b.csv", {"/data/a": "b.csv"}),
+        ("C:\\data\\my.csv", "C:\\data\\my.csv"),
+        ("2024-01-31", "2024-01-31"),
+        ("[unclosed", "[unclosed"),
+        ("@handle", "@handle"),
+        ("nan", "nan"),
+        ("infinity", "infinity"),
+    ],
+)
+def test_the_right_side_of_an_override(text: str, value: Any) -> None:
+    assert override({}, [f"key={text}"]) == {"key": value}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_comes_through(value: float) -> None:
+    assert override({}, [f"x={value!r}"])["x"] == value
+
+
+@pytest.mark.parametrize(
+    ("start", "assignments", "result"),
+    [
+        ({}, ["a.b.c=1", "a.b.d=2", "a.e=3"], {"a": {"b": {"c": 1, "d": 2}, "e": 3}}),
+        ({"a": {"b": 1, "c": 2}}, ["a.b=5"], {"a": {"b": 5, "c": 2}}),
+        ({"a": 1}, ["a=2", "a=3"], {"a": 3}),
+        ({"a": None}, ["a.b=1"], {"a": {"b": 1}}),
+        ({"task": "span_qa"}, ["task.stride=64"], {"task": {"name": "span_qa", "stride": 64}}),
+        ({}, ["task=span_qa", "task.stride=64"], {"task": {"name": "span_qa", "stride": 64}}),
+        ({}, ["task.stride=64", "task=span_qa"], {"task": {"stride": 64, "name": "span_qa"}}),
+        ({}, ["data=squad", "data.limit_train=5"], {"data": {"name": "squad", "limit_train": 5}}),
+        ({"a": {"b": 1}}, ["a={c: 2}"], {"a": {"c": 2}}),
+    ],
+)  # fmt: skip
+def test_overrides_reach_inside(
+    start: dict[str, Any], assignments: list[str], result: dict[str, Any]
+) -> None:
+    assert override(start, assignments) == result
+
+
+def test_overrides_leave_what_they_were_given_alone() -> None:
+    start: dict[str, Any] = {"a": {"b": {"c": 1}}}
+    override(start, ["a.b.c=2", "a.b.d=3"])
+    assert start == {"a": {"b": {"c": 1}}}
+
+
+@pytest.mark.parametrize("text", ["train.lr", "=3", ""])
+def test_no_override_at_all(text: str) -> None:
+    with pytest.raises(UserError, match="is not an override"):
+        override({}, [text])
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: [1, 2\nc: 3\n", r"line 3: not valid YAML"),
+        ("a: 1\n\tb: 2\n", r"line 2: not valid YAML"),
+        ("a: b: c\n", r"line 1: not valid YAML"),
+        ("- a\n- b\n", r"a recipe is a mapping .* this is a list"),
+        ("just text\n", r"a recipe is a mapping .* this is a str"),
+    ],
+)
+def test_broken_yaml(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_yaml(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"name: \xb1\xe2", b"a: \x00"])
+def test_a_recipe_that_is_no_text(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"my\.yaml"):
+        read_yaml(path)
+
+
+def test_a_recipe_that_is_not_there_or_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no recipe file .*none\.yaml"):
+        read_yaml(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="cannot read recipe"):
+        read_yaml(tmp_path)
+
+
+def test_an_empty_recipe_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("# nothing\n")
+    assert read_yaml(path) == {}
+
+
+# The recipe of fine-tuning
+
+BASE = {"model": "m", "data": "squad"}
+
+
+@pytest.mark.parametrize(
+    ("assignments", "section", "value"),
+    [
+        ([], "task", {"name": "auto"}),
+        ([], "strategy", {"name": "full"}),
+        (["task=span_qa"], "task", {"name": "span_qa"}),
+        (["task.max_length=64"], "task", {"name": "auto", "max_length": 64}),
+        (["task=span_qa", "task.max_length=64"], "task", {"name": "span_qa", "max_length": 64}),
+        (["task.max_length=64", "task=span_qa"], "task", {"name": "span_qa", "max_length": 64}),
+        (["strategy.decay=0.5", "strategy=discriminative"], "strategy",
+         {"name": "discriminative", "decay": 0.5}),
+        ([], "seeds", (1,)),
+        (["seed=7"], "seeds", (7,)),
+        (["seeds=7"], "seeds", (7,)),
+        (["seeds=[1,2,3]"], "seeds", (1, 2, 3)),
+        (["out=2024"], "out", "2024"),
+        (["out=2024-05-01"], "out", "2024-05-01"),
+    ],
+)  # fmt: skip
+def test_short_forms(assignments: list[str], section: str, value: Any) -> None:
+    assert getattr(resolve(BASE, assignments, {}), section) == value
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["train.leraning_rate=1"], r"unknown key 'train\.leraning_rate'"),
+        (["train.epoch=1"], r"did you mean 'epochs'"),
+        (["trian.lr=1e-4"], r"unknown key 'trian'; did you mean 'train'"),
+        (["data.tran=my.csv"], r"unknown key 'data\.tran'; did you mean 'train'"),
+        (["batch.sise=4"], r"did you mean 'size'"),
+        (["batch.size=0"], r"batch\.size"),
+        (["init=rendom"], r"init: .*'pretrained' or 'random'"),
+        (["seeds=[]"], r"seeds"),
+        (["seeds=[1,1]"], r"seeds.*1 .*twice"),
+        (["seed=1", "seeds=[1,2]"], r"unknown key 'seed'"),
+        (["task=[a]"], r"task"),
+    ],
+)
+def test_mistakes_in_a_recipe(assignments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolve(BASE, assignments, {})
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("model: a\ndata: squad\ntrain: {epochs: 3, lr: 1.0e-4}\n")
+    full = resolve(path, ["train.epochs=5"], {"model": "b"})
+    assert (full.model, full.train.epochs, full.train.lr) == ("b", 5, 1e-4)
+
+
+def test_an_error_names_the_recipe_file(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("model: a\ndata: squad\nepochs: 3\n")
+    with pytest.raises(UserError, match=r"my\.yaml: unknown key 'epochs'"):
+        resolve(path, [], {})
+
+
+def test_numbers_are_names_where_a_name_is_wanted() -> None:
+    """``data.label=1`` and ``task.labels=[1,2]`` name a column and classes."""
+    assert resolve(BASE, ["data.label=1"], {}).data.label == "1"
+
+
+def test_the_default_folder_tells_what_it_is() -> None:
+    plain = resolve(BASE, [], {})
+    assert plain.folder() == resolve(BASE, [], {}).folder()
+    assert plain.folder().name.startswith("squad-m-full-")
+    others = [["train.epochs=7"], ["seed=4"], ["init=random"], ["task.stride=1"]]
+    folders = {resolve(BASE, change, {}).folder() for change in others} | {plain.folder()}
+    assert len(folders) == len(others) + 1
+    own = resolve({"model": "package:some_model"}, ["data.train=dir/my.data.csv"], {})
+    assert own.folder().name.startswith("my-some_model-full-")
