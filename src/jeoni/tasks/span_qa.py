@@ -265,7 +265,8 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
                 for i, p in zip(ids, predictions, strict=True)
             }
             margin = {i: min(value, 1e9) for i, value in margin.items()}
-            raw = SCORERS[name](references, answered, margin, self.config.null_threshold)
+            threshold = self.config.null_threshold if self.config.no_answer else math.inf
+            raw = SCORERS[name](references, answered, margin, threshold)
         else:
             empty = [i for i in ids if not references[i]]
             if empty:
