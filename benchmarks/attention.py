@@ -4,7 +4,7 @@
 
 Each row has the same number of tokens in sequences of one length. Paths alternate in rounds; a cell is
 the fastest round, the one that other work on the machine disturbed least. With one thread it is
-processor time, which other work hardly touches. ``FUSED_FROM`` and ``FUSED_FROM_WITH_GRADIENT`` in
+processor time, which other work hardly touches. ``FUSED_FROM`` in
 ``jeoni/ops/attention.py`` come from this table, also written to ``benchmarks/results/attention.json``.
 """
 
@@ -60,7 +60,7 @@ def measure(length: int, mode: str, options: argparse.Namespace) -> dict[str, fl
 
     def on(path: str) -> Callable[[], None]:
         def call() -> None:
-            attention.FUSED_FROM = attention.FUSED_FROM_WITH_GRADIENT = PATHS[path]
+            attention.FUSED_FROM = PATHS[path]
             step(qkv, lengths, mode, upstream)
 
         return call

@@ -25,7 +25,6 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 def take(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 10**9 if path == "explicit" else 0
     monkeypatch.setattr(attention, "FUSED_FROM", limit)
-    monkeypatch.setattr(attention, "FUSED_FROM_WITH_GRADIENT", limit)
 
 
 def plain(qkv: Tensor, lengths: tuple[int, ...], causal: bool) -> Tensor:

@@ -22,11 +22,9 @@ from torch import Tensor
 
 from jeoni.ops.dropout import keep_mask
 
-# From this length on the fused CPU kernel is faster than explicit products, without gradients;
-# with gradients, its backward is slow, and the explicit path is better until its memory (T * T a
-# head) hurts. Measured by benchmarks/attention.py.
-FUSED_FROM = 320
-FUSED_FROM_WITH_GRADIENT = 1024
+# From this length on torch's fused CPU kernel is used: up to here explicit products were faster, with and
+# without gradients (benchmarks/attention.py), and beyond, their memory (T * T a head) hurts.
+FUSED_FROM = 1024
 # Lengths are rounded up, and sequences of the same rounded length are one group. Coarse enough that the
 # same shapes come again: the library prepares a product anew for every shape it has not seen, which
 # takes three times as long as the product itself. (from this length on, multiple of)
@@ -142,9 +140,7 @@ def attend(
         return _variable_length(qkv, lengths, causal)
     groups = groups_of(lengths, qkv.device)
     if qkv.device.type == "cpu":
-        gradient = torch.is_grad_enabled() and qkv.requires_grad
-        limit = FUSED_FROM_WITH_GRADIENT if gradient or dropout else FUSED_FROM
-        if max(group.longest for group in groups) < limit:
+        if max(group.longest for group in groups) <= FUSED_FROM:
             with torch.autocast("cpu", enabled=False):
                 result: Tensor = _Explicit.apply(  # type: ignore[no-untyped-call]
                     qkv, groups, causal, dropout
@@ -252,7 +248,8 @@ class _Explicit(torch.autograd.Function):
                 context.mul_(scale)
             context = context.view(group.sequences, heads, -1, size).transpose(1, 2)
             _place(out, group, context.reshape(-1, heads * size))
-            saved += [query, key, value, weights, kept, keep]
+            if ctx.needs_input_grad[0]:
+                saved += [query, key, value, weights, kept, keep]
         ctx.save_for_backward(*saved)
         ctx.groups, ctx.scale, ctx.shape = groups, scale, qkv.shape
         return out
