@@ -31,7 +31,7 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     values.setdefault("width", 128)
     for entry in fields(ArchSpec):
         if entry.name in values:
-            problem = _problem(entry.name, entry.type, values[entry.name])
+            problem = field_problem(entry.name, entry.type, values[entry.name])
             if problem:
                 key = family.config.get(entry.name, entry.name)
                 raise UserError(f"{where}: {key} is {values[entry.name]!r}, {problem}")
@@ -47,7 +47,7 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     return ArchSpec(**values)
 
 
-def _problem(name: str, kind: Any, value: Any) -> str | None:
+def field_problem(name: str, kind: Any, value: Any) -> str | None:
     """What is wrong with the value of a field of ``ArchSpec``, if anything."""
     if kind is bool:
         return None if isinstance(value, bool) else "neither true nor false"

@@ -10,6 +10,7 @@ from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.models import hub
+from jeoni.models.config_file import field_problem
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
@@ -27,7 +28,10 @@ def model(recipe: FinetuneRecipe, dataset: Dataset, *, seed: int) -> Model:
     presets = hub.presets()
     if recipe.model not in presets or Path(recipe.model).exists():
         if recipe.spec:
-            raise UserError("spec changes the sizes of a preset; this model is not one")
+            raise UserError(
+                f"spec changes the sizes of a preset, but {recipe.model!r} is none",
+                hint=lookup.suggest(recipe.model, list(presets)),
+            )
         return hub.load(recipe.model, init=recipe.init, seed=seed)
     family, spec = presets[recipe.model]
     tokenizer = _tokenizer(recipe.tokenizer, dataset)
@@ -74,15 +78,16 @@ def _resized(spec: ArchSpec, changes: Mapping[str, Any]) -> ArchSpec:
     for name in changes:
         if name not in known:
             raise UserError(f"recipe: spec.{name} is no size", hint=lookup.suggest(name, known))
+    for field in fields(ArchSpec):
+        value = changes.get(field.name)
+        if field.name in changes and (problem := field_problem(field.name, field.type, value)):
+            raise UserError(f"recipe: spec.{field.name} is {value!r}, {problem}")
     if "hidden" in changes:
         changes = {"feed_forward": 4 * changes["hidden"], "width": changes["hidden"], **changes}
-    try:
-        resized = replace(spec, **changes)
-        if resized.hidden % resized.heads:
-            raise UserError(
-                f"recipe: spec.hidden={resized.hidden} is not a multiple of {resized.heads} heads",
-                hint="set spec.heads too",
-            )
-    except TypeError as error:
-        raise UserError(f"recipe: spec: {error}") from None
+    resized = replace(spec, **changes)
+    if resized.hidden % resized.heads:
+        raise UserError(
+            f"recipe: spec.hidden={resized.hidden} is not a multiple of {resized.heads} heads",
+            hint="set spec.heads too",
+        )
     return resized

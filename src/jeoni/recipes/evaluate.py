@@ -35,7 +35,7 @@ def evaluate(
         split: which part of the data.
         settings: settings of the task that differ from those it was trained with.
         device: ``auto``, ``cpu``, ``cuda``.
-        out: also write the result as JSON, and the predictions beside it as JSON lines.
+        out: also write the result to this JSON file.
 
     Returns:
         ``metrics`` by name, ``n``, and the 95% bootstrap ``interval`` of the main metric.

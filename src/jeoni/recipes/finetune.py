@@ -66,7 +66,7 @@ def finetune(
     folder = full.folder()
     first = distributed.rank() == 0
     if first:
-        run.claim(folder, full)
+        run.check(folder, full)
     results = run.finished(folder)
     if results is None:
         dataset = open_dataset(full.data, task=_wanted(full))
@@ -140,6 +140,8 @@ def _one_seed(
         values = check().values()
         return {task.main_metric: values[task.main_metric], **values}
 
+    if first:
+        run.claim(recipe.folder(), recipe)
     began = time.monotonic()
     result = fit(
         task,
@@ -176,6 +178,7 @@ def _results(
     low, high = bootstrap(final.scores.per_example)
     return {
         "metrics": values,
+        "task": task.settings()["task"],
         "main_metric": task.main_metric,
         "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
         "spread": {name: [value, value] for name, value in values.items()},
