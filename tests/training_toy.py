@@ -145,6 +145,9 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
     result = train(
         folder, module=module, batches=batches, evaluate=evaluate, spoil=spoil, **options
     )
+    threads = Path("/proc/self/task")
+    if threads.exists():
+        print(f"threads left: {len(list(threads.iterdir()))}.", flush=True)
     if os.environ.get("RANK", "0") == "0":
         weights = {name: p.double().flatten().tolist() for name, p in module.named_parameters()}
         text = json.dumps({"steps": result.steps, "best": result.best, "weights": weights})

@@ -36,6 +36,11 @@ def session(device: torch.device) -> Iterator[None]:
     if world() == 1 or dist.is_initialized():
         yield
         return
+    # Its functions take the group as a default argument when they are defined. Were it first imported
+    # (by torch.optim) inside the session, that would keep the group alive after its end, and with it
+    # threads that now and then abort or hang the process when it exits.
+    import torch.distributed.nn.functional
+
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
