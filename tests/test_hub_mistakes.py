@@ -187,7 +187,7 @@ def test_a_promised_head_that_is_not_there_is_named(folder: Path) -> None:
         ({"is_decoder": "yes"}, "is_decoder is 'yes'"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
-        ({"model_type": "electr"}, "no familie? named 'electr'\n.*did you mean 'electra'"),
+        ({"model_type": "electr"}, "no family named 'electr'\n.*did you mean 'electra'"),
         ({"model_type": None}, "no 'model_type'"),
         ({"model_type": "no_such_package:FAMILY"}, "cannot import 'no_such_package'"),
         ({"model_type": "json:dumps"}, "'json:dumps' is not a family"),

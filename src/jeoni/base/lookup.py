@@ -30,8 +30,9 @@ def find(package: str, name: str, attribute: str) -> Any:
         return _find_foreign(name)
     known = names(package)
     if name not in known:
-        kind = package.rpartition(".")[2].rstrip("s")
-        raise UserError(f"there is no {kind} named {name!r}", hint=suggest(name, known))
+        raise UserError(
+            f"there is no {attribute.lower()} named {name!r}", hint=suggest(name, known)
+        )
     return getattr(importlib.import_module(f"{package}.{name}"), attribute)
 
 
