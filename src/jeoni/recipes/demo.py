@@ -29,7 +29,7 @@ RECIPE: dict[str, Any] = {
     "model": MODEL,
     "data": {"name": "squad-sample", "limit_train": 3600},
     "task": {"name": "span_qa", "max_length": 320},
-    "train": {"epochs": 1, "lr": 2e-4, "warmup": 50, "eval_every": 113, "save_every_minutes": 1},
+    "train": {"epochs": 1, "lr": 2e-4, "warmup": 50, "eval_every": 76, "save_every_minutes": 1},
     "batch": {"size": 16},
 }
 KINDS = {"transferred": "pretrained", "from scratch": "random"}
