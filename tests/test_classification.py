@@ -282,3 +282,16 @@ def test_settings_come_back(model: Model) -> None:
     saved = task.settings()
     assert saved.pop("task") == "classification"
     assert parse(ClassificationConfig, saved) == task.config
+
+
+def test_a_head_for_other_classes_is_not_reused(tmp_path: Path) -> None:
+    """As many classes, other names: the output layer is drawn anew, BERT's dense part is kept."""
+    first = tiny.model()
+    Classification(model=first, config=ClassificationConfig(labels=("bad", "good")))
+    first.save(tmp_path)
+    same, other = hub.load(tmp_path), hub.load(tmp_path)
+    Classification(model=same, config=ClassificationConfig(labels=("bad", "good")))
+    Classification(model=other, config=ClassificationConfig(labels=("no", "yes")), seed=7)
+    assert not same.fresh
+    assert other.fresh == {"heads.classification.out.weight", "heads.classification.out.bias"}
+    assert other.labels == ["no", "yes"]

@@ -385,3 +385,21 @@ def test_unknown_preset_and_family_suggest() -> None:
         hub.create("bert", "bert-base-uncase", tokenizer=None)
     with pytest.raises(UserError, match="did you mean 'bert'"):
         hub.create("bart", "x", tokenizer=None)
+
+
+def test_a_family_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller may name a family by its path; a checkpoint may not (see ``test_hub_mistakes``)."""
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from jeoni.models.families.bert import FAMILY as BERT\n"
+        "FAMILY = replace(BERT, name='mine')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = hub.create("bert", "bert-L2-H128", tokenizer=None)
+    hub.save(model, tmp_path / "model")
+    own = hub.load(tmp_path / "model", family="mine:FAMILY")
+    assert own.family.name == "mine"
+    with pytest.raises(UserError, match="no family named 'mine'"):
+        hub.load(hub.save(own, tmp_path / "saved"))
+    with pytest.raises(UserError, match="cannot import"):
+        hub.load(tmp_path / "model", family="no_such_module:FAMILY")

@@ -14,9 +14,10 @@ FLOORS = {
     "models": 4,
     "objectives": 5, "tasks": 5, "transfer": 5,
     "prompting": 6, "distillation": 6,
-    "evaluation": 7, "serving": 7,
-    "recipes": 8,
-    "cli": 9,
+    "evaluation": 7,
+    "serving": 8,
+    "recipes": 9,
+    "cli": 10,
 }  # fmt: skip
 ROOT = Path(jeoni.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT)

@@ -52,7 +52,7 @@ def test_import_loads_nothing_heavy() -> None:
         (Model.hidden_states, ["self", "inputs"]),
         (Model.save, ["self", "folder"]),
         (Tokenizer.encode, ["self", "text", "pair"]),
-        (jeoni.load, ["where", "init", "seed"]),
+        (jeoni.load, ["where", "init", "seed", "family"]),
     ],
     ids=["hidden_states", "save", "encode", "load"],
 )

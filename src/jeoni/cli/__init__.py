@@ -1,1 +1,1 @@
-"""Floor 9: the command line, one file a verb."""
+"""Floor 10: the command line, one file a verb."""

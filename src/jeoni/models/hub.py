@@ -26,13 +26,16 @@ SETTINGS = "jeoni.json"
 Init = Literal["pretrained", "random"]
 
 
-def load(where: str | Path, *, init: Init = "pretrained", seed: int = 0) -> Model:
+def load(
+    where: str | Path, *, init: Init = "pretrained", seed: int = 0, family: str | None = None
+) -> Model:
     """A model and its tokenizer together.
 
     Args:
         where: a folder in Hugging Face layout, a run folder, ``package:NAME``, or a hub id.
         init: ``random`` builds the same architecture with freshly drawn weights.
         seed: of the drawn weights.
+        family: your own, as ``package.module:NAME``, instead of the one that config.json names.
 
     Raises:
         UserError: not there, damaged, not a family jeoni knows, or tensors missing or mis-shaped
@@ -42,11 +45,11 @@ def load(where: str | Path, *, init: Init = "pretrained", seed: int = 0) -> Mode
     config = files.read_json(folder / CONFIG)
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG}: not a JSON object")
-    family = _family(config, folder)
-    spec = read_spec(family, config, str(folder / CONFIG))
+    own = lookup.find(FAMILIES, family, "FAMILY") if family else _family(config, folder)
+    spec = read_spec(own, config, str(folder / CONFIG))
     settings_file = folder / SETTINGS
     model = Model(
-        family=family,
+        family=own,
         spec=spec,
         backbone=build(spec),
         tokenizer=_tokenizer(folder),
@@ -112,9 +115,16 @@ def save(model: Model, folder: Path) -> Path:
 
 
 def _family(config: Mapping[str, Any], folder: Path) -> Family:
+    """The family that config.json names."""
     name = config.get("model_type")
     if not isinstance(name, str):
         raise UserError(f"{folder / CONFIG}: no 'model_type'")
+    if ":" in name:
+        # A file from elsewhere does not choose what is imported; the caller does.
+        raise UserError(
+            f"{folder / CONFIG}: 'model_type' {name!r} is a path to code",
+            hint="if you trust it: jeoni.load(where, family='package.module:NAME')",
+        )
     family = lookup.find(FAMILIES, name, "FAMILY")
     if not isinstance(family, Family):
         raise UserError(f"{folder / CONFIG}: 'model_type' {name!r} is not a family of models")

@@ -87,7 +87,9 @@ class Model(nn.Module):
         hidden: Tensor = self.backbone(batch)
         return hidden
 
-    def add_head(self, kind: str, head: nn.Module, *, seed: int = 0) -> nn.Module:
+    def add_head(
+        self, kind: str, head: nn.Module, *, seed: int = 0, drawn: tuple[str, ...] = ()
+    ) -> nn.Module:
         """Attach a head; take its weights from the checkpoint's spare tensors where names and shapes fit.
 
         The head is put in the mode (training or not) that the model is in.
@@ -96,6 +98,7 @@ class Model(nn.Module):
             kind: the key in ``heads``; kinds that the family's table knows are written in its layout.
             head: the module.
             seed: draws what is not loaded.
+            drawn: parts of the head that are drawn even if the checkpoint has them.
 
         Returns:
             The head that is now there.
@@ -110,6 +113,8 @@ class Model(nn.Module):
             }
         own = dict(head.named_parameters())
         for name, tensor in loaded.items():
+            if name.startswith(drawn):
+                continue
             if name in own and own[name].shape == tensor.shape:
                 own[name].data.copy_(tensor)
                 own.pop(name)

@@ -139,13 +139,12 @@ def attend(
     if qkv.device.type == "cuda" and not dropout and qkv.dtype in (torch.bfloat16, torch.float16):
         return _variable_length(qkv, lengths, causal)
     groups = groups_of(lengths, qkv.device)
-    if qkv.device.type == "cpu":
-        if max(group.longest for group in groups) <= FUSED_FROM:
-            with torch.autocast("cpu", enabled=False):
-                result: Tensor = _Explicit.apply(  # type: ignore[no-untyped-call]
-                    qkv, groups, causal, dropout
-                )
-            return result
+    if qkv.device.type == "cpu" and max(group.longest for group in groups) <= FUSED_FROM:
+        with torch.autocast("cpu", enabled=False):
+            result: Tensor = _Explicit.apply(  # type: ignore[no-untyped-call]
+                qkv, groups, causal, dropout
+            )
+        return result
     return _fused(qkv, groups, causal, dropout)
 
 

@@ -1,1 +1,1 @@
-"""Floor 8: what the verbs do, as short flat functions."""
+"""Floor 9: what the verbs do, as short flat functions."""

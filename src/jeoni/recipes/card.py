@@ -8,7 +8,10 @@ from jeoni.recipes.settings import FinetuneRecipe
 
 def model_card(recipe: FinetuneRecipe, results: Mapping[str, Any]) -> str:
     """What the model is, what it was made from, how well it does, how to use it."""
-    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in results["metrics"].items())
+    rows = "\n".join(
+        f"| {name} | {'not finite' if value is None else f'{value:.4g}'} |"
+        for name, value in results["metrics"].items()
+    )
     start = "the weights of" if recipe.init == "pretrained" else "random weights in the shape of"
     return f"""---
 library_name: jeoni

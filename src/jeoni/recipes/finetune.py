@@ -1,5 +1,6 @@
 """Transfer a model to a task: the main job."""
 
+import math
 import shutil
 import statistics
 import time
@@ -178,7 +179,8 @@ def _results(
     seed: int,
     folder: Path,
 ) -> dict[str, Any]:
-    values = {k: round(v, 6) for k, v in final.values().items()}
+    # JSON has no NaN: a loss that is not finite is null there.
+    values = {k: round(v, 6) if math.isfinite(v) else None for k, v in final.values().items()}
     low, high = bootstrap(final.scores.per_example)
     return {
         "metrics": values,
@@ -224,7 +226,8 @@ def _summary(recipe: FinetuneRecipe, parts: Sequence[dict[str, Any]]) -> dict[st
     if len(parts) == 1:
         return parts[0]
     names = parts[0]["metrics"].keys()
-    by_name = {name: [part["metrics"][name] for part in parts] for name in names}
+    finite = {n: [part["metrics"][n] for part in parts] for n in names}
+    by_name = {n: values for n, values in finite.items() if None not in values}
     return {
         "metrics": {name: statistics.median(values) for name, values in by_name.items()},
         "main_metric": parts[0]["main_metric"],

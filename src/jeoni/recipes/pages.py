@@ -130,6 +130,8 @@ def fraction(name: str) -> bool:
     return name in ("accuracy", "macro_f1", "matthews_corrcoef", "loss")
 
 
-def shown(name: str, value: float) -> str:
+def shown(name: str, value: float | None) -> str:
     """A metric as text, with the digits that mean something."""
+    if value is None:
+        return "–"
     return f"{value:.3f}" if fraction(name) else f"{value:.1f}"

@@ -1,1 +1,1 @@
-"""Floor 7: use a trained model on text."""
+"""Floor 8: use a trained model on text."""

@@ -57,7 +57,7 @@ class Classification(Task[list[float], LabelPrediction]):
     config: ClassificationConfig
 
     def attach(self, seed: int) -> None:
-        """Use the checkpoint's head if it has as many classes, else a fresh one."""
+        """Use the checkpoint's head if it is for the same classes, else a fresh one."""
         labels = self.config.labels or self.model.labels
         if not labels:
             raise UserError(
@@ -72,8 +72,12 @@ class Classification(Task[list[float], LabelPrediction]):
             )
         self.weights = None if weights is None else torch.tensor(weights)
         head = self.model.keep_head(HEAD)
-        if head is None or head.classes != len(self.labels):
-            self.model.add_head(HEAD, classification_head(self.model, len(self.labels)), seed=seed)
+        names = self.model.labels or []
+        unnamed = all(name == f"LABEL_{number}" for number, name in enumerate(names))
+        same = unnamed or names == self.labels
+        if head is None or head.classes != len(self.labels) or not same:
+            fresh = classification_head(self.model, len(self.labels))
+            self.model.add_head(HEAD, fresh, seed=seed, drawn=("out.",))
         self.model.labels = list(self.labels)
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:

@@ -61,6 +61,8 @@ LEGACY = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm
 FAMILY = Family(
     name="bert",
     presets={
+        "bert-base": BASE,
+        "bert-large": LARGE,
         "bert-base-uncased": BASE,
         "bert-base-cased": replace(BASE, vocab=28996),
         "bert-base-multilingual-cased": replace(BASE, vocab=119547),

@@ -18,6 +18,9 @@ LARGE = ArchSpec(vocab=30522, hidden=1024, layers=24, heads=16, feed_forward=409
 FAMILY = Family(
     name="electra",
     presets={
+        "electra-small": SMALL,
+        "electra-base": BASE,
+        "electra-large": LARGE,
         "electra-small-discriminator": SMALL,
         "electra-small-generator": SMALL,
         "electra-base-discriminator": BASE,
