@@ -68,7 +68,7 @@ def field_problem(name: str, kind: Any, value: Any) -> str | None:
 def write_config(model: Model) -> dict[str, Any]:
     """config.json of a model."""
     family = model.family
-    config = {"model_type": family.name, **family.config_constants, **model.config}
+    config = {**family.config_constants, **model.config, "model_type": family.name}
     config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
     kinds = frozenset(model.heads.keys())
     config["architectures"] = [family.architectures.get(kinds, family.architectures[frozenset()])]
