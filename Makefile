@@ -1,6 +1,8 @@
 # jeoni: everything a newcomer needs. `make demo` and `make test` set up what they need themselves.
 PYTHON ?= python3
 BIN := .venv/bin
+# One thread a worker: two processes with two threads each on two cores wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 .PHONY: help setup demo test test-all check bench clean
 
@@ -42,10 +44,10 @@ check: .venv/test
 	$(BIN)/mypy
 
 test: .venv/test check
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: .venv/test check
-	$(BIN)/python -m pytest -n 2
+	$(PYTEST)
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/finetune.py

@@ -4,7 +4,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,11 @@ from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.tasks._task import Encoded, Task
 from jeoni.training import distributed, log, optimizer
 from jeoni.training.loop import fit
-from jeoni.training.optimizer import GroupRow
+from jeoni.training.optimizer import GroupRow, ParamGroup
 from jeoni.training.result import FitResult
+
+
+OnGroups = Callable[[list[GroupRow]], None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class FinetuneResult:
 def finetune(
     recipe: str | Path | Mapping[str, Any] | None = None,
     *overrides: str,
-    on_groups: Any = None,
+    on_groups: OnGroups | None = None,
     **settings: Any,
 ) -> FinetuneResult:
     """Transfer a pretrained model to a task.
@@ -107,78 +110,97 @@ def _place(recipe: FinetuneRecipe, seed: int) -> Path:
     return folder if len(recipe.seeds) == 1 else folder / f"seed-{seed}"
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What one seed's run is put together from."""
+
+    recipe: FinetuneRecipe
+    dataset: Dataset
+    task: Task[Any, Any]
+    groups: Sequence[ParamGroup]
+    train: Encoded
+    dev: Encoded
+    seed: int
+    folder: Path
+
+    def table(self) -> list[GroupRow]:
+        """The parameter groups in figures."""
+        return optimizer.table(self.task.model, self.groups, self.recipe.train)
+
+    def evaluate(self) -> Evaluation:
+        """The dev examples with the weights as they are."""
+        return evaluate(
+            self.task,
+            self.dev,
+            batch_tokens=self.recipe.batch.eval_tokens,
+            precision=self.recipe.train.precision,
+            show=distributed.rank() == 0,
+        )
+
+
 def _one_seed(
-    recipe: FinetuneRecipe, dataset: Dataset, seed: int, folder: Path, on_groups: Any
+    recipe: FinetuneRecipe, dataset: Dataset, seed: int, folder: Path, on_groups: OnGroups | None
 ) -> dict[str, Any]:
     """Train and evaluate with one seed; read the results if that was done before."""
     done = run.finished(folder)
     if done is not None:
         return done
-    device = runtime.device(recipe.device)
+    parts = _assemble(recipe, dataset, seed, folder)
+    first = distributed.rank() == 0
+    if first:
+        if on_groups is not None:
+            on_groups(parts.table())
+        run.claim(recipe.folder(), recipe)
+    began = time.monotonic()
+    result, final = _train(parts)
+    results = _results(parts, result, final)
+    results["wall_seconds"] = round(time.monotonic() - began, 1)
+    if first:
+        _write(parts, final, results)
+    return results
+
+
+def _assemble(recipe: FinetuneRecipe, dataset: Dataset, seed: int, folder: Path) -> _Parts:
+    """Model, task on it, strategy's parameter groups, encoded data."""
     model = build.model(recipe, dataset, seed=seed)
     name = dataset.task if recipe.task["name"] == "auto" else recipe.task["name"]
     chosen = {k: v for k, v in recipe.task.items() if k != "name"}
     task = build.task(name, chosen, dataset, model, seed=seed)
     groups = build.groups(recipe, model)
-    table = optimizer.table(model, groups, recipe.train)
-    first = distributed.rank() == 0
-    if on_groups is not None and first:
-        on_groups(table)
-    train = task.encode(dataset.split("train"))
-    dev = task.encode(dataset.split("dev"))
+    train, dev = (task.encode(dataset.split(split)) for split in ("train", "dev"))
+    return _Parts(recipe, dataset, task, groups, train, dev, seed, folder)
 
+
+def _train(parts: _Parts) -> tuple[FitResult, Evaluation]:
+    """Fit, and evaluate the weights that are kept."""
+    recipe, task = parts.recipe, parts.task
     latest: list[Evaluation] = []
 
-    def check() -> Evaluation:
-        return evaluate(
-            task,
-            dev,
-            batch_tokens=recipe.batch.eval_tokens,
-            precision=recipe.train.precision,
-            show=first,
-        )
-
     def metrics() -> dict[str, float]:
-        latest[:] = [check()]
+        latest[:] = [parts.evaluate()]
         values = latest[0].values()
         return {task.main_metric: values[task.main_metric], **values}
 
-    if first:
-        run.claim(recipe.folder(), recipe)
-    began = time.monotonic()
     result = fit(
         task,
-        EpochBatches(train.features, config=recipe.batch, seed=seed),
-        groups=groups,
+        EpochBatches(parts.train.features, config=recipe.batch, seed=parts.seed),
+        groups=parts.groups,
         config=recipe.train,
-        folder=folder,
-        seed=seed,
+        folder=parts.folder,
+        seed=parts.seed,
         evaluate=metrics,
-        device=device,
+        device=runtime.device(recipe.device),
         tensorboard=recipe.tensorboard,
-        description=f"training (seed {seed})" if len(recipe.seeds) > 1 else "training",
+        description=f"training (seed {parts.seed})" if len(recipe.seeds) > 1 else "training",
     )
     # The last evaluation was of the weights that are kept, unless earlier ones were better.
     kept_last = bool(latest) and result.best_step in (None, result.steps)
-    final = latest[0] if kept_last else check()
-    results = _results(recipe, task, result, final, train, dev, dataset, seed, folder)
-    results["wall_seconds"] = round(time.monotonic() - began, 1)
-    if first:
-        _write(recipe, task, table, final, dev, results, folder)
-    return results
+    return result, latest[0] if kept_last else parts.evaluate()
 
 
-def _results(
-    recipe: FinetuneRecipe,
-    task: Task[Any, Any],
-    result: FitResult,
-    final: Evaluation,
-    train: Encoded,
-    dev: Encoded,
-    dataset: Dataset,
-    seed: int,
-    folder: Path,
-) -> dict[str, Any]:
+def _results(parts: _Parts, result: FitResult, final: Evaluation) -> dict[str, Any]:
+    """What ``results.json`` holds."""
+    task, train, dev, dataset = parts.task, parts.train, parts.dev, parts.dataset
     # JSON has no NaN: a loss that is not finite is null there.
     values = {k: round(v, 6) if math.isfinite(v) else None for k, v in final.values().items()}
     low, high = bootstrap(final.scores.per_example)
@@ -188,8 +210,8 @@ def _results(
         "main_metric": task.main_metric,
         "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
         "spread": {name: [value, value] for name, value in values.items()},
-        "seeds": [seed],
-        "folder": str(folder),
+        "seeds": [parts.seed],
+        "folder": str(parts.folder),
         "data": {
             "name": dataset.name,
             "sources": {split: str(source) for split, source in dataset.sources.items()},
@@ -203,21 +225,15 @@ def _results(
     }
 
 
-def _write(
-    recipe: FinetuneRecipe,
-    task: Task[Any, Any],
-    table: Sequence[GroupRow],
-    final: Evaluation,
-    dev: Encoded,
-    results: dict[str, Any],
-    folder: Path,
-) -> None:
+def _write(parts: _Parts, final: Evaluation, results: dict[str, Any]) -> None:
     """Final model, report, results: in this order, the results last."""
-    task.model.settings = {**task.settings(), "from": recipe.model, "data": results["data"]["name"]}
+    recipe, task, folder = parts.recipe, parts.task, parts.folder
+    task.model.settings = {**task.settings(), "from": recipe.model, "data": parts.dataset.name}
     task.model.save(folder / run.MODEL)
     write_text(folder / run.MODEL / "README.md", card.model_card(recipe, results))
-    sections = task.sections(dev, final.predictions)
-    pages.run_report(recipe, results, table, sections, log.read(folder), folder / run.REPORT)
+    sections = task.sections(parts.dev, final.predictions)
+    rows = log.read(folder)
+    pages.run_report(recipe, results, parts.table(), sections, rows, folder / run.REPORT)
     run.finish(folder, results)
 
 
