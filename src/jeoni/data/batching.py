@@ -31,7 +31,7 @@ class BatchConfig(Config):
 
     size: int = Field(16, ge=1)
     tokens: int | None = Field(None, ge=1)
-    sort_pool: int = Field(8, ge=1)
+    sort_pool: int = Field(16, ge=1)
     micro_tokens: int = Field(8192, ge=1)
     eval_tokens: int = Field(8192, ge=1)
 

@@ -71,6 +71,7 @@ class Group:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what prediction left in the cache, training may save for backward
 def groups_of(lengths: tuple[int, ...], device: torch.device) -> tuple[Group, ...]:
     """Partition sequences into groups of equal rounded length."""
     starts = [0]
@@ -172,13 +173,13 @@ def _padded(qkv: Tensor, group: Group) -> Tensor:
 
 
 def _place(target: Tensor, group: Group, padded: Tensor) -> None:
-    """Write ``[b * T, ...]`` to the group's tokens in ``[N, ...]``, without the padding."""
+    """Write ``[b, T, ...]`` to the group's tokens in ``[N, ...]``, without the padding."""
     if group.span is not None:
-        target[group.span[0] : group.span[1]] = padded
+        target[group.span[0] : group.span[1]].view(padded.shape).copy_(padded)
     else:
         assert group.inside is not None
         assert group.tokens is not None
-        target.index_copy_(0, group.tokens, padded.index_select(0, group.inside))
+        target.index_copy_(0, group.tokens, padded.flatten(0, 1).index_select(0, group.inside))
 
 
 def _causal_bias(length: int, like: Tensor) -> Tensor:
@@ -231,8 +232,8 @@ class _Explicit(torch.autograd.Function):
         saved: list[Tensor | None] = []
         scale = 1.0
         for group in groups:
-            query, key, value = _padded(qkv, group).flatten(1, 2).clone().unbind(0)
-            query *= size**-0.5
+            query, key, value = _padded(qkv, group).flatten(1, 2).contiguous().unbind(0)
+            query = query * size**-0.5
             scores = torch.bmm(query, key.transpose(1, 2))
             group.mask(scores.view(group.sequences, heads, group.longest, group.longest))
             if causal:
@@ -246,7 +247,7 @@ class _Explicit(torch.autograd.Function):
             if dropout:
                 context.mul_(scale)
             context = context.view(group.sequences, heads, -1, size).transpose(1, 2)
-            _place(out, group, context.reshape(-1, heads * size))
+            _place(out.view(-1, heads, size), group, context)
             if ctx.needs_input_grad[0]:
                 saved += [query, key, value, weights, kept, keep]
         ctx.save_for_backward(*saved)
@@ -272,8 +273,8 @@ class _Explicit(torch.autograd.Function):
             d_query = torch.bmm(d_scores, key).mul_(size**-0.5)  # the saved queries are scaled
             parts = (d_query, torch.bmm(d_scores.transpose(1, 2), query), d_value)
             stacked = torch.stack(parts, 1).view(group.sequences, heads, 3, -1, size)
-            # [b, A, 3, T, D] -> [b * T, 3, A, D]
-            _place(result, group, stacked.permute(0, 3, 2, 1, 4).flatten(0, 1))
+            # [b, A, 3, T, D] -> [b, T, 3, A, D]
+            _place(result, group, stacked.permute(0, 3, 2, 1, 4))
         return result, None, None, None
 
 
