@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from jeoni.training import distributed, log
+from jeoni.training import checkpoint, distributed, log
+from training_toy import ToyBatches, train
 
 SCRIPT = Path(__file__).with_name("training_toy.py")
 
@@ -80,6 +81,29 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     one = run(tmp_path / "one", 1, *OPTIONS)
     two = run(tmp_path / "two", 2, *OPTIONS)
     assert_same(tmp_path / "one", tmp_path / "two", one, two)
+
+
+def test_runs_in_a_row_in_the_same_processes(tmp_path: Path) -> None:
+    one = run(tmp_path / "one", 1, *OPTIONS)
+    two = run(tmp_path / "two", 2, *OPTIONS, "before=2")
+    assert_same(tmp_path / "one", tmp_path / "two", one, two)
+
+
+def test_no_rank_loses_the_checkpoint_that_it_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no step left the first rank is done at once, and prunes all that came before."""
+
+    def dying(folder: Path, name: str, *arguments: Any, **options: Any) -> Path:
+        if name.endswith("finished"):
+            raise RuntimeError("power is out")
+        return save(folder, name, *arguments, **options)
+
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", dying)
+    with pytest.raises(RuntimeError, match="power"):
+        train(tmp_path, batches=ToyBatches(20, (3, 5)), steps=4, save_every=4)
+    assert run(tmp_path, 2, "steps=4", "evaluate=false", "late=0.5")["steps"] == 4
 
 
 @pytest.mark.slow

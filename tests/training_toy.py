@@ -2,7 +2,8 @@
 
     python tests/training_toy.py FOLDER [key=value ...]
 
-``slow=SECONDS`` makes every fsync of a checkpoint that much slower, so that a kill can hit the writing.
+``slow=SECONDS`` makes every fsync of a checkpoint that much slower, so that a kill can hit the writing;
+``before=N`` trains so many others first; ``late=SECONDS`` lets other ranks than the first read that late.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from jeoni.base import rng
 from jeoni.base.batch import Batch, Loss
+from jeoni.training import checkpoint
 from jeoni.training.config import TrainConfig
 from jeoni.training.loop import FitResult, fit
 from jeoni.training.optimizer import default_groups
@@ -125,14 +127,30 @@ def accuracy(module: Toy) -> dict[str, float]:
     return {"accuracy": right.item()}
 
 
+def delayed(do: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """``do``, but later."""
+
+    def later(*arguments: Any) -> Any:
+        time.sleep(seconds)
+        return do(*arguments)
+
+    return later
+
+
 def main(folder: Path, arguments: Sequence[str]) -> None:
     """Train, and write what came of it to ``result.json``, weights to the last bit."""
     options: dict[str, Any] = {key: json.loads(v) for key, v in (a.split("=") for a in arguments)}
     torch.set_num_threads(1)
     slow, pause = options.pop("slow", 0), options.pop("pause", 0)
     if slow:
-        fsync = os.fsync
-        os.fsync = lambda descriptor: (time.sleep(slow), fsync(descriptor))[1]  # type: ignore[assignment]
+        os.fsync = delayed(os.fsync, slow)
+    first = os.environ.get("RANK", "0") == "0"
+    late = options.pop("late", 0)
+    if late and not first:
+        checkpoint.Checkpoint.tensors = delayed(checkpoint.Checkpoint.tensors, late)  # type: ignore[method-assign]
+    for number in range(options.pop("before", 0)):
+        train(folder / f"before-{number}", steps=2)
+        time.sleep(0.3 if first else 0)
     module = Toy(dropout=options.pop("dropout", 0.3))
     batches = ToyBatches(options.pop("size", 20), *options.pop("cuts", [(3, 5)]))
     print("ready", flush=True)
@@ -148,7 +166,7 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
     threads = Path("/proc/self/task")
     if threads.exists():
         print(f"threads left: {len(list(threads.iterdir()))}.", flush=True)
-    if os.environ.get("RANK", "0") == "0":
+    if first:
         weights = {name: p.double().flatten().tolist() for name, p in module.named_parameters()}
         text = json.dumps({"steps": result.steps, "best": result.best, "weights": weights})
         (folder / "result.json").write_text(text)

@@ -5,6 +5,7 @@ to share a file system; only the first writes.
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -12,9 +13,12 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 Sums = dict[str, tuple[float, float]]
+_sessions = itertools.count()  # every rank enters the same ones, in the same order
 
 
 def world() -> int:
@@ -43,7 +47,11 @@ def session(device: torch.device) -> Iterator[None]:
 
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The store outlives the group. Under a prefix of its own, no session meets the addresses of the last.
+    store, own, size = next(rendezvous("env://"))
+    store = PrefixStore(f"jeoni-{next(_sessions)}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=own, world_size=size)
     try:
         yield
     finally:

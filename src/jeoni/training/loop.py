@@ -74,6 +74,8 @@ def fit(
     with only, distributed.session(device):
         run = _Run(step, batches, groups, config, folder, seed, evaluate, device)
         run.restore()
+        # All have read their checkpoint before the first rank writes the next, and deletes that one.
+        distributed.barrier()
         if not run.result.finished:
             with stop_request(insist=distributed.world() == 1, quiet=not run.first) as request:
                 run.train(request, tensorboard, description)
