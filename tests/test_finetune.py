@@ -73,7 +73,8 @@ def test_what_a_run_leaves(kind: str, request: pytest.FixtureRequest) -> None:
     result: FinetuneResult = request.getfixturevalue(kind)
     names = {path.name for path in result.folder.iterdir() if not path.name.startswith(".")}
     assert names == {
-        "recipe.yaml", "metrics.jsonl", "checkpoints", "model", "results.json", "report.html",
+        "recipe.yaml", "data.json", "metrics.jsonl", "checkpoints", "model", "results.json",
+        "report.html",
     }  # fmt: skip
     model = {path.name for path in (result.folder / "model").iterdir()}
     assert model >= {
@@ -535,3 +536,25 @@ def test_scores_into_a_folder_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=r"is a folder"):
         evaluate(label_run.folder, reviews(reviews_csv), out=tmp_path)
+
+
+def test_changed_data_are_noticed(tiny_folder: Path, reviews_csv: Path, tmp_path: Path) -> None:
+    """The same command over a changed file is an error: neither old results nor a mixture."""
+    data = tmp_path / "mine.csv"
+    data.write_bytes(reviews_csv.read_bytes())
+    recipe = tiny.recipe(tiny_folder, reviews(data), tmp_path / "run")
+    finetune(recipe)
+    data.write_text(data.read_text(encoding="utf-8").replace("a", "e"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"data have changed.*mine\.csv"):
+        finetune(recipe)
+    data.unlink()
+    assert finetune(recipe).metrics  # results outlive their data
+
+
+def test_settings_that_change_nothing_may_change(
+    tiny_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run")
+    first = finetune(recipe)
+    again = finetune(recipe, "train.log_every=7", "train.keep=1", "device=cpu")
+    assert again.metrics == first.metrics

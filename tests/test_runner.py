@@ -9,6 +9,8 @@ import torch
 import tiny
 from jeoni.base.errors import UserError
 from jeoni.evaluation.runner import evaluate, predict
+from jeoni.models import hub
+from jeoni.models.heads import masked_lm_head
 from jeoni.serving.predictor import Predictor, answer, classify, task_of
 from jeoni.tasks._task import Encoded, Task
 from jeoni.tasks.classification import Classification, ClassificationConfig
@@ -212,3 +214,13 @@ def test_a_foreign_model_is_used_at_its_own_length(positions: int) -> None:
     model.fresh.clear()  # as if it had been loaded
     task = task_of(model, "span_qa", {"stride": 4})
     assert task.config.max_length == min(384, positions)
+
+
+def test_a_failed_call_leaves_the_model_as_it_was(tiny_folder: Path) -> None:
+    """Asking twice for what a model was not trained for fails twice, and its heads stay."""
+    model = hub.load(tiny_folder)
+    model.add_head("masked_lm", masked_lm_head(model))
+    for _ in range(2):
+        with pytest.raises(UserError, match="no trained head for span_qa"):
+            answer(model, "Who?", "It was Kim.")
+        assert list(model.heads) == ["masked_lm"]

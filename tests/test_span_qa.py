@@ -190,7 +190,8 @@ def test_no_room_for_windows_names_the_question(model: Model) -> None:
 
 
 def test_a_question_without_answer_points_at_the_first_token(model: Model) -> None:
-    encoded = make(model, no_answer=True).encode([tiny.question("Why?", "It rained.", None)])
+    task = make(model, no_answer=True, metric="squad_v2")
+    encoded = task.encode([tiny.question("Why?", "It rained.", None)])
     assert [encoded.features.targets[k].tolist() for k in ("start", "end")] == [[0], [0]]
 
 
@@ -441,7 +442,7 @@ def test_squad_v2_of_a_task_that_always_answers(model: Model) -> None:
 def test_squad_v1_has_no_unanswerable_questions(model: Model) -> None:
     records = [tiny.question("Where?", "To Seoul.", None)]
     task = make(model)
-    with pytest.raises(UserError, match=r"question 'q' has no answer.*\n.*metric=squad_v2"):
+    with pytest.raises(UserError, match=r"question 1: no answer.*squad_v1.*\n.*metric=squad_v2"):
         task.score(task.encode(records), [predicted("Seoul", "To Seoul.", 1.0, 0.0)])
 
 

@@ -44,7 +44,9 @@ def evaluate(
     if split not in ("train", "dev", "test"):
         raise UserError(f"--split {split}: there are train, dev and test")
     chosen = values.get("data", {})
-    chosen = {"name": chosen} if isinstance(chosen, str) else chosen
+    chosen = {"name": str(chosen)} if not isinstance(chosen, dict) else chosen
+    if not isinstance(values.get("task", {}), dict):
+        raise UserError("task: the data set says which", hint="settings of it are task.KEY=VALUE")
     if data is not None:
         chosen["name"] = data
     result = run(model, chosen, split=split, settings=values.get("task"), out=out)  # type: ignore[arg-type]

@@ -69,6 +69,7 @@ def finetune(
 
     from jeoni.cli import show
     from jeoni.recipes.finetune import finetune as run
+    from jeoni.training import distributed
 
     files = [a for a in arguments or [] if "=" not in a]
     overrides = [a for a in arguments or [] if "=" in a]
@@ -90,6 +91,8 @@ def finetune(
     if seeds is not None:
         overrides.append(f"seeds=[{seeds}]")
     result = run(Path(files[0]) if files else None, *overrides, on_groups=show_groups)
+    if distributed.rank():
+        return
     if json:
         show.as_json(dict(result.results))
         return

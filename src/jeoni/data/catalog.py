@@ -149,7 +149,8 @@ class Dataset:
         known = self.config.metric or (self.card.metric if self.card else None)
         if known or self.task == "classification":
             return known or "accuracy"
-        if not all(record.fields["answers"] for record in self._records(next(iter(self.sources)))):
+        labeled = self.sources.keys() - {"test"} or self.sources.keys()
+        if not all(r.fields["answers"] for name in labeled for r in self._records(name)):
             return "squad_v2"
         return "korquad_v1" if self.language == "ko" else "squad_v1"
 

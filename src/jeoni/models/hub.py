@@ -47,12 +47,18 @@ def load(
         raise UserError(f"{folder / CONFIG}: not a JSON object")
     own = lookup.find(FAMILIES, family, "FAMILY") if family else _family(config, folder)
     spec = read_spec(own, config, str(folder / CONFIG))
+    tokenizer = _tokenizer(folder)
+    if tokenizer is not None and tokenizer.vocab_size > spec.vocab:
+        raise UserError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model {spec.vocab}",
+            hint="do tokenizer and weights belong together?",
+        )
     settings_file = folder / SETTINGS
     model = Model(
         family=own,
         spec=spec,
         backbone=build(spec),
-        tokenizer=_tokenizer(folder),
+        tokenizer=tokenizer,
         config=config,
         settings=files.read_json(settings_file) if settings_file.exists() else {},
         labels=read_labels(config, str(folder / CONFIG)),
@@ -221,16 +227,19 @@ def _normalized(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tens
 def _their_tensors(model: Model) -> dict[str, Tensor]:
     family = model.family
     state: dict[str, Tensor] = {k: v.detach().cpu() for k, v in model.backbone.state_dict().items()}
-    body = to_theirs(state, expand(family.body, model.spec.layers))
+    rows = expand(family.body, model.spec.layers)
+    lost = state.keys() - {row.ours for row in rows}
+    if lost:
+        raise ValueError(f"family {family.name!r} has no names for {', '.join(sorted(lost))}")
+    body = to_theirs(state, rows)
     if not model.heads:
         spare = {name.removeprefix(family.prefix): t for name, t in model.spare.items()}
         return {**spare, **body}
     result = {family.prefix + name: tensor for name, tensor in body.items()}
     for kind, head in model.heads.items():
         state = {k: v.detach().cpu() for k, v in head.state_dict().items()}
-        rows = family.heads.get(kind, ())
-        if rows:
-            result |= to_theirs(state, expand(rows, model.spec.layers))
+        if kind in family.heads:
+            result |= to_theirs(state, expand(family.heads[kind], model.spec.layers))
         else:
             result |= {f"heads.{kind}.{name}": tensor for name, tensor in state.items()}
     return result

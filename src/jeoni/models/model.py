@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from jeoni.base import rng
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.models.backbone import Backbone, initialize
@@ -103,7 +104,7 @@ class Model(nn.Module):
         Returns:
             The head that is now there.
         """
-        initialize(head, std=self.spec.init_range, seed=seed)
+        initialize(head, std=self.spec.init_range, seed=rng.derive("head", kind, seed))
         if kind in self.family.heads:
             loaded, _ = to_ours(self.spare, expand(self.family.heads[kind], self.spec.layers))
         else:
@@ -168,7 +169,9 @@ class Model(nn.Module):
                     for i, part in zip(
                         chunk, torch.split(states, list(batch.lengths), dim=1), strict=True
                     ):
-                        result[i] = part.float().cpu().numpy()
+                        result[i] = (
+                            part.float().cpu().numpy().copy()
+                        )  # else it keeps the whole batch
         finally:
             self.train(training)
         return result
@@ -177,8 +180,8 @@ class Model(nn.Module):
         if isinstance(item, str):
             encoding = self.tokenizer.encode(item)
             ids, segments = list(encoding.ids), list(encoding.segments)
-        elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
-            encoding = self.tokenizer.encode(item[0], str(item[1]))
+        elif isinstance(item, tuple) and len(item) == 2 and all(isinstance(t, str) for t in item):
+            encoding = self.tokenizer.encode(*item)
             ids, segments = list(encoding.ids), list(encoding.segments)
         else:
             try:

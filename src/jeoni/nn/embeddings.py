@@ -1,5 +1,6 @@
 """Token, position and segment embeddings, summed, normalized, and brought to the model's width."""
 
+import torch
 from torch import Tensor, nn
 
 from jeoni.ops.dropout import Dropout
@@ -48,4 +49,8 @@ class Embeddings(nn.Module):
         if self.norm is not None:
             x = self.norm(x)
         x = self.dropout(x)
-        return x if self.project is None else self.project(x)
+        if self.project is not None:
+            x = self.project(x)
+        # The residual stream in the type of the products: else every one of them converts its input.
+        kind = x.device.type
+        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

@@ -11,6 +11,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.models import hub
 from jeoni.models.config_file import field_problem
+from jeoni.models.family import Family
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
@@ -34,8 +35,10 @@ def model(recipe: FinetuneRecipe, dataset: Dataset, *, seed: int) -> Model:
             )
         return hub.load(recipe.model, init=recipe.init, seed=seed)
     family, spec = presets[recipe.model]
+    sizes: Family = lookup.find(hub.FAMILIES, family, "FAMILY")
     tokenizer = _tokenizer(recipe.tokenizer, dataset)
-    spec = _resized(spec, {**(recipe.spec or {}), "vocab": tokenizer.vocab_size})
+    spec = _resized(spec, recipe.spec or {}, known=[k for k in sizes.config if k != "vocab"])
+    spec = replace(spec, vocab=tokenizer.vocab_size)
     return hub.create(family, spec, tokenizer=tokenizer, seed=seed)
 
 
@@ -73,8 +76,8 @@ def _tokenizer(config: TokenizerConfig, dataset: Dataset) -> Tokenizer:
     return train_wordpiece(texts, vocab_size=config.vocab_size, lowercase=config.lowercase)
 
 
-def _resized(spec: ArchSpec, changes: Mapping[str, Any]) -> ArchSpec:
-    known = [field.name for field in fields(ArchSpec)]
+def _resized(spec: ArchSpec, changes: Mapping[str, Any], *, known: list[str]) -> ArchSpec:
+    """The preset with other sizes; only those that the family's config.json can hold."""
     for name in changes:
         if name not in known:
             raise UserError(f"recipe: spec.{name} is no size", hint=lookup.suggest(name, known))

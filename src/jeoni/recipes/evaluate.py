@@ -1,5 +1,6 @@
 """Score a trained model on a data set with the official metrics."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +56,7 @@ def evaluate(
         "data": dataset.name,
         "split": split,
         "n": len(encoded.records),
-        "metrics": result.values(),
+        "metrics": {k: v if math.isfinite(v) else None for k, v in result.values().items()},
         "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
     }
     if out is not None:

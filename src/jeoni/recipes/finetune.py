@@ -25,7 +25,6 @@ from jeoni.training.loop import fit
 from jeoni.training.optimizer import GroupRow, ParamGroup
 from jeoni.training.result import FitResult
 
-
 OnGroups = Callable[[list[GroupRow]], None]
 
 
@@ -72,8 +71,11 @@ def finetune(
     if first:
         run.check(folder, full)
     results = run.finished(folder)
-    if results is None:
+    if results is not None:
+        _check_data_if_there(full, folder)
+    else:
         dataset = open_dataset(full.data, task=_wanted(full))
+        run.check_data(folder, _files(dataset))
         parts = [
             _one_seed(full, dataset, seed, _place(full, seed), on_groups) for seed in full.seeds
         ]
@@ -97,6 +99,20 @@ def resolve(
         values, where = dict(recipe or {}), "recipe"
     values = {k: v for k, v in override({**values, **settings}, overrides).items() if v is not None}
     return parse(FinetuneRecipe, values, where=where)
+
+
+def _check_data_if_there(recipe: FinetuneRecipe, folder: Path) -> None:
+    """Results may outlive the data; but if it is there, it must be the same."""
+    try:
+        dataset = open_dataset(recipe.data)
+    except UserError:
+        return
+    run.check_data(folder, _files(dataset))
+
+
+def _files(dataset: Dataset) -> dict[str, Path]:
+    """The files that a run trains and is evaluated on."""
+    return {n: s.path for n, s in dataset.sources.items() if n != "test"}
 
 
 def _wanted(recipe: FinetuneRecipe) -> Any:
@@ -150,7 +166,7 @@ def _one_seed(
     if first:
         if on_groups is not None:
             on_groups(parts.table())
-        run.claim(recipe.folder(), recipe)
+        run.claim(recipe.folder(), recipe, _files(dataset))
     began = time.monotonic()
     result, final = _train(parts)
     results = _results(parts, result, final)
@@ -162,7 +178,8 @@ def _one_seed(
 
 def _assemble(recipe: FinetuneRecipe, dataset: Dataset, seed: int, folder: Path) -> _Parts:
     """Model, task on it, strategy's parameter groups, encoded data."""
-    model = build.model(recipe, dataset, seed=seed)
+    device = runtime.device(recipe.device)  # a device that is not there is noticed before all work
+    model = build.model(recipe, dataset, seed=seed).to(device)
     name = dataset.task if recipe.task["name"] == "auto" else recipe.task["name"]
     chosen = {k: v for k, v in recipe.task.items() if k != "name"}
     task = build.task(name, chosen, dataset, model, seed=seed)
@@ -189,7 +206,7 @@ def _train(parts: _Parts) -> tuple[FitResult, Evaluation]:
         folder=parts.folder,
         seed=parts.seed,
         evaluate=metrics,
-        device=runtime.device(recipe.device),
+        device=task.model.device,
         tensorboard=recipe.tensorboard,
         description=f"training (seed {parts.seed})" if len(recipe.seeds) > 1 else "training",
     )

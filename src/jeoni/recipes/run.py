@@ -1,15 +1,26 @@
 """A run is a folder: resolved recipe, metrics, checkpoints, final model, results, report."""
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
 import yaml
 
-from jeoni.base.config import Config, read_yaml
+from jeoni.base.config import Config, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json, write_json, write_text
 
 RECIPE, RESULTS, REPORT, MODEL = "recipe.yaml", "results.json", "report.html", "model"
+DATA = "data.json"
+FREE = (
+    "device",
+    "tensorboard",
+    *(f"train.{k}" for k in ("threads", "log_every", "save_every", "save_every_minutes", "keep")),
+    "train.max_skips",
+)
+"""Settings that do not change what comes out: a run may go on with others."""
 
 
 def check(folder: Path, recipe: Config) -> None:
@@ -21,7 +32,10 @@ def check(folder: Path, recipe: Config) -> None:
     """
     path = folder / RECIPE
     if path.exists():
-        different = _differences(read_yaml(path), _values(recipe))
+        old = read_yaml(path)
+        with contextlib.suppress(UserError):  # an older version's keys; what differs is then named
+            old = _values(parse(type(recipe), old))
+        different = [d for d in _differences(old, _values(recipe)) if d.split(" ")[0] not in FREE]
         if different:
             raise UserError(
                 f"{folder} holds a run of another recipe; different: {', '.join(different)}",
@@ -31,7 +45,38 @@ def check(folder: Path, recipe: Config) -> None:
         raise UserError(f"{folder} is there and is no run", hint="give another folder with out=")
 
 
-def claim(folder: Path, recipe: Config) -> None:
+def check_data(folder: Path, files: Mapping[str, Path]) -> None:
+    """See that the data are those that the run began with.
+
+    Raises:
+        UserError: a file's contents have changed.
+    """
+    path = folder / DATA
+    if not path.exists():
+        return
+    before, now = read_json(path), fingerprint(files)
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        names = ", ".join(f"{name} ({files[name]})" for name in changed)
+        raise UserError(
+            f"the data have changed since the run in {folder} began: {names}",
+            hint="give another folder with out=FOLDER, or delete that one",
+        )
+
+
+def fingerprint(files: Mapping[str, Path]) -> dict[str, str]:
+    """A hash of each file's bytes."""
+    hashes = {}
+    for name, path in files.items():
+        with path.open("rb") as stream:
+            digest = xxhash.xxh3_64()
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        hashes[name] = digest.hexdigest()
+    return hashes
+
+
+def claim(folder: Path, recipe: Config, files: Mapping[str, Path]) -> None:
     """Make the folder this recipe's: only now, when its mistakes have been found.
 
     Raises:
@@ -42,7 +87,8 @@ def claim(folder: Path, recipe: Config) -> None:
         return
     text = yaml.safe_dump(_values(recipe), allow_unicode=True, sort_keys=False)
     try:
-        write_text(path, f"# Run it again: jeoni finetune {path}\n{text}")
+        write_json(folder / DATA, fingerprint(files))
+        write_text(path, f"# Go on, or see it again: jeoni finetune {path} out={folder}\n{text}")
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror}", hint="give another folder with out="

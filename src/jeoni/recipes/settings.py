@@ -85,7 +85,7 @@ class FinetuneRecipe(Config):
     @classmethod
     def _has_name(cls, value: Named) -> Named:
         if "name" in value:
-            return value
+            return {**value, "name": str(value["name"])}
         # Settings alone go with the default of the section.
         return {"name": "auto", **value}
 

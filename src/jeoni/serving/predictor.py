@@ -131,9 +131,14 @@ def task_of(model: Model, name: str, settings: Mapping[str, Any]) -> Task[Any, A
     if "max_length" not in known and "max_length" in kind.config.model_fields:
         default = kind.config.model_fields["max_length"].default
         known["max_length"] = min(default, model.spec.positions)
-    before = set(model.fresh)
-    task = kind.task(model=model, config=parse(kind.config, {**known, **settings}, where="task"))
-    if model.fresh - before:
+    config = parse(kind.config, {**known, **settings}, where="task")
+    heads, fresh, labels = dict(model.heads.items()), set(model.fresh), model.labels
+    task = kind.task(model=model, config=config)
+    if model.fresh - fresh:
+        # The model is left as it was: not with a head that was never trained.
+        model.heads.clear()
+        model.heads.update(heads)
+        model.fresh, model.labels = fresh, labels
         raise UserError(
             f"this model has no trained head for {name}",
             hint="fine-tune it first: jeoni finetune --model MODEL --data DATA",

@@ -117,7 +117,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
             asked = question.ids[: self.config.max_question]
             cut += len(asked) < len(question.ids)
             first = tokenizer.text_start(len(asked))
-            answer = _answer(record) if labeled else None
+            answer = self._answer(record) if labeled else None
             for start, end in self._windows(record, len(asked), passage):
                 sequences.append(tokenizer.build_pair(asked, passage.ids[start:end]))
                 windows.append(Window(first, passage.offsets[start:end]))
@@ -135,6 +135,21 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         if labeled:
             notes["windows without the answer"] = sum(end == 0 for _, end in targets)
         return EncodedSpans(records, features, notes, windows)
+
+    def _answer(self, record: Record) -> tuple[int, int] | None:
+        """Characters ``[start, end)`` of the first answer, without blanks around; None for none."""
+        answers = record.fields.get("answers")
+        if answers is None:
+            raise UserError(f"{record.where}: no column 'answers'")
+        if not answers:
+            if self.config.metric != SCORER_WITH_NO_ANSWER:
+                raise UserError(
+                    f"{record.where}: no answer, but scorer {self.config.metric} knows none such",
+                    hint=f"set task.metric={SCORER_WITH_NO_ANSWER} task.no_answer=true",
+                )
+            return None
+        text, start = str(answers[0]["text"]), int(answers[0]["start"])
+        return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
 
     def _windows(self, record: Record, asked: int, passage: Pieces) -> list[tuple[int, int]]:
         config = self.config
@@ -268,12 +283,6 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
             threshold = self.config.null_threshold if self.config.no_answer else math.inf
             raw = SCORERS[name](references, answered, margin, threshold)
         else:
-            empty = [i for i in ids if not references[i]]
-            if empty:
-                raise UserError(
-                    f"question {empty[0]!r} has no answer, but metric {name} knows none such",
-                    hint="set task.metric=squad_v2 task.no_answer=true",
-                )
             raw = SCORERS[name](references, texts)
         return Scores(raw.as_dict(), [100 * f1 for _, f1 in (raw.per_question[i] for i in ids)])
 
@@ -288,17 +297,6 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
 
 def _id(record: Record, index: int) -> str:
     return str(record.fields.get("id", index))
-
-
-def _answer(record: Record) -> tuple[int, int] | None:
-    """Characters ``[start, end)`` of the first answer; None for none."""
-    answers = record.fields.get("answers")
-    if answers is None:
-        raise UserError(f"{record.where}: no column 'answers'")
-    if not answers:
-        return None
-    start = int(answers[0]["start"])
-    return start, start + len(answers[0]["text"])
 
 
 def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int]:
