@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, whatever happens to their files."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -169,6 +170,36 @@ def test_death_at_any_fsync_or_rename_keeps_the_one_before(
     assert not [name for name in names(tmp_path) if name.startswith(".")]
     save(tmp_path, 2)
     assert step_of(tmp_path) == 2
+
+
+@pytest.mark.parametrize("call", range(1, 7))
+def test_a_full_disk_is_named_and_keeps_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    save(tmp_path, 1)
+    calls, fsync = 0, os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError) as error:
+            save(tmp_path, 2)
+    assert f"step-00000002 in {tmp_path}: No space left on device" in str(error.value)
+    assert "step-00000001" in names(tmp_path)
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
+    assert step_of(tmp_path) == (1 if call <= 5 else 2)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write checkpoint .*file: "):
+        save(tmp_path / "file", 1)
 
 
 def test_nothing_is_a_pickle(tmp_path: Path) -> None:

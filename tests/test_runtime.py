@@ -1,5 +1,7 @@
 """Device, precision and facts of the machine."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -22,9 +24,29 @@ def test_a_gpu_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_rank_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", lambda *sizes, device: None)
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert runtime.device() == torch.device("cuda", 3)
     assert runtime.device("cuda:1") == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize("name", ["mps", "cuda:99", "xpu", "hpu"])
+def test_a_kind_of_device_or_a_number_that_is_not_there(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(UserError, match=f"no device '{name}' here"):
+        runtime.device(name)
+
+
+def test_threads_are_put_back() -> None:
+    before = torch.get_num_threads()
+    with contextlib.suppress(KeyError), runtime.threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise KeyError
+    assert torch.get_num_threads() == before
+    with runtime.threads(None):
+        assert torch.get_num_threads() == before
 
 
 def test_a_device_of_no_kind() -> None:
@@ -49,6 +71,12 @@ def test_auto_precision_is_what_pays(
 def test_autocast(name: str, dtype: torch.dtype) -> None:
     with runtime.autocast(name, "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp32"])
+def test_facts_name_the_precision_that_was_used(name: str) -> None:
+    assert runtime.facts("cpu", precision=name)["precision"] == name
+    assert runtime.facts("cpu")["precision"] == runtime.precision("auto", "cpu")
 
 
 def test_facts_name_machine_and_versions() -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from jeoni.base import runtime
+from jeoni.base.batch import Batch, Loss
+from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.training import log, optimizer
 from jeoni.training.config import TrainConfig
@@ -278,6 +280,27 @@ def test_skipped_step_leaves_the_weights_alone(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, weights(module), strict=True))
 
 
+@pytest.mark.parametrize("count", [0.0, -8.0, float("nan")])
+def test_a_count_that_is_none_never_steps(tmp_path: Path, count: float) -> None:
+    class Counted(ToyStep):
+        def __call__(self, batch: Batch) -> Loss:
+            loss = super().__call__(batch)
+            return Loss(loss.total, count, loss.metrics)
+
+    module = Toy()
+    before = weights(module)
+    result = fit(Counted(module), ToyBatches(), groups=default_groups(module), folder=tmp_path,
+                 config=TrainConfig(steps=3), seed=0)  # fmt: skip
+    assert result.skipped == 3
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(module), strict=True))
+
+
+@pytest.mark.parametrize("betas", [(1.0, 0.9), (0.9, 1.0), (-0.1, 0.9)])
+def test_betas_out_of_bounds(betas: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match="betas"):
+        parse(TrainConfig, {"betas": betas})
+
+
 def test_infinite_gradient_of_a_finite_loss_is_skipped(tmp_path: Path) -> None:
     class Root(torch.autograd.Function):
         @staticmethod
@@ -466,8 +489,8 @@ def test_signal_saves_and_the_same_call_continues(
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
 
 
-# Saved with the best weights, right after them, later, and after the last step.
-@pytest.mark.parametrize("call", [4, 5, 8, 16])
+# Saved before the best weights, with their evaluation left to do, right after, later; at the end.
+@pytest.mark.parametrize("call", [4, 5, 6, 10, 11, 17])
 def test_best_weights_survive_an_interruption(tmp_path: Path, call: int) -> None:
     class FirstIsBest(Scripted):
         def __call__(self) -> dict[str, float]:
@@ -481,12 +504,52 @@ def test_best_weights_survive_an_interruption(tmp_path: Path, call: int) -> None
     with pytest.raises(Interrupted):
         train(tmp_path / "parts", module=module, evaluate=FirstIsBest(module, [0, 0, 0]), epochs=3,
               spoil=raise_at(call, signal.SIGTERM))  # fmt: skip
-    module = Toy(seed=9)
+    module = Toy(dropout=0.3, seed=9)
     result = train(
         tmp_path / "parts", module=module, evaluate=FirstIsBest(module, [0, 0, 0]), epochs=3
     )
     assert (result.best, result.best_step) == (1.0, 6)
     assert all(torch.equal(a, b) for a, b in zip(whole.seen[0], weights(module), strict=True))
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_signal_does_not_wait_for_an_evaluation(tmp_path: Path, epochs: int) -> None:
+    def never() -> dict[str, float]:
+        raise AssertionError("evaluated")
+
+    whole, parts = Toy(dropout=0.3), Toy(dropout=0.3)
+    train(tmp_path / "whole", module=whole, evaluate=lambda: accuracy(whole), epochs=epochs)
+    with pytest.raises(Interrupted, match="after step 6 of"):
+        train(tmp_path / "parts", evaluate=never, module=parts, epochs=epochs,
+              spoil=raise_at(5, signal.SIGTERM))  # fmt: skip
+    evaluations = 0
+
+    def evaluate() -> dict[str, float]:
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations == 2:  # the run dies after the record of the evaluation that was left
+            raise RuntimeError("power is out")
+        return accuracy(parts)
+
+    if epochs == 2:
+        with pytest.raises(RuntimeError, match="power"):
+            train(tmp_path / "parts", module=parts, evaluate=evaluate, epochs=epochs)
+    train(tmp_path / "parts", module=parts, evaluate=lambda: accuracy(parts), epochs=epochs)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(parts), strict=True))
+    assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
+
+
+def test_signal_in_an_evaluation_stops_after_it(tmp_path: Path) -> None:
+    def evaluate() -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"f1": 0.5}
+
+    with pytest.raises(Interrupted, match="after step 6 of 12"):
+        train(tmp_path, evaluate=evaluate)
+    result = train(tmp_path, evaluate=lambda: {"f1": 0.4})
+    assert (result.best, result.best_step) == (0.5, 6)
+    evaluated = [(r["step"], r["f1"]) for r in log.read(tmp_path) if r["kind"] == "eval"]
+    assert evaluated == [(6, 0.5), (12, 0.4)]
 
 
 def test_signal_in_the_last_step_still_ends_the_caller(tmp_path: Path) -> None:
@@ -531,14 +594,12 @@ def test_other_settings_are_refused(
 
 def test_other_thread_count_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = torch.get_num_threads()
-    try:
-        with pytest.raises(Interrupted):
-            train(tmp_path, spoil=raise_at(1, signal.SIGTERM), threads=1)
-        assert "last bits" not in caplog.text
-        train(tmp_path, threads=2)
-        assert "threads=2, processes=1 instead of threads=1, processes=1" in caplog.text
-    finally:
-        torch.set_num_threads(before)
+    with pytest.raises(Interrupted):
+        train(tmp_path, spoil=raise_at(1, signal.SIGTERM), threads=before + 1)
+    assert torch.get_num_threads() == before
+    assert "last bits" not in caplog.text
+    train(tmp_path, threads=before)
+    assert "the run goes on with threads=" in caplog.text
 
 
 def test_finished_run_returns_at_once(tmp_path: Path) -> None:

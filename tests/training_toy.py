@@ -22,8 +22,9 @@ from jeoni.base import rng
 from jeoni.base.batch import Batch, Loss
 from jeoni.training import checkpoint
 from jeoni.training.config import TrainConfig
-from jeoni.training.loop import FitResult, fit
+from jeoni.training.loop import fit
 from jeoni.training.optimizer import default_groups
+from jeoni.training.result import FitResult
 
 VOCABULARY, WIDTH = 40, 16
 

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import platform
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jeoni.base import rng
@@ -32,7 +33,14 @@ def device(name: str = "auto") -> "torch.device":
     if found.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {name!r}: torch sees no GPU here", hint="use cpu or auto")
     if name == "cuda":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, ImportError) as problem:  # each kind has its own
+        reason = str(problem).splitlines()[0]
+        raise UserError(
+            f"no device {str(found)!r} here: {reason}", hint="use cpu or auto"
+        ) from None
     return found
 
 
@@ -75,6 +83,20 @@ def keep_freed_memory() -> None:
         library.mallopt(trim_threshold, (1 << 31) - 1)
 
 
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many CPU threads while the block runs; None for no change."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
     """Make what torch draws next (dropout) a function of the arguments alone.
 
@@ -85,8 +107,11 @@ def seed_step(seed: int, step: int, rank: int = 0) -> None:
     torch.manual_seed(rng.derive("step", seed, step, rank))
 
 
-def facts(on: "torch.device | str" = "cpu") -> dict[str, str | int]:
-    """What a report says about where a run took place."""
+_precision = precision  # under a name that no argument hides
+
+
+def facts(on: "torch.device | str" = "cpu", precision: str = "auto") -> dict[str, str | int]:
+    """What a report says about where a run took place, and in which precision."""
     import torch
 
     import jeoni
@@ -103,7 +128,7 @@ def facts(on: "torch.device | str" = "cpu") -> dict[str, str | int]:
         else os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(kind) if kind.type == "cuda" else str(kind),
-        "precision": precision("auto", kind),
+        "precision": _precision(precision, kind),
     }
 
 

@@ -5,7 +5,7 @@ Source: Devlin et al., "BERT", 2019, section 4.1 (the first token's state, a lin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -33,12 +33,12 @@ class ClassificationConfig(Config):
     Attributes:
         labels: class names in the order of their indices; the data set gives them if this does not.
         max_length: longest sequence in tokens; longer texts are cut at the end.
-        class_weights: weight of each class in the loss, in the order of the labels.
+        class_weights: weight of each class in the loss, in the order of the labels; 0 leaves it out.
     """
 
     labels: tuple[str, ...] | None = None
     max_length: int = Field(128, ge=1)
-    class_weights: tuple[float, ...] | None = None
+    class_weights: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = None
 
 
 @dataclass(frozen=True)

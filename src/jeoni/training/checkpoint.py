@@ -64,31 +64,56 @@ def save(
         tensors: group → tensor name → tensor; one file a group. Tied tensors must be given once.
         state: anything JSON has.
         keep: checkpoints to keep, this one included.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full; the checkpoints before stay.
     """
-    from safetensors.torch import save_file
+    from safetensors import SafetensorError
 
     assert _NAME.fullmatch(name), name
     temporary = folder / f".{name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for group, named in tensors.items():
-        content = {key: value.detach().cpu().contiguous() for key, value in named.items()}
-        save_file(content, temporary / f"{group}.safetensors")
-    _write_json(temporary / _STATE, dict(state))
-    files = {}
-    for path in sorted(temporary.iterdir()):
-        _sync(path)
-        files[path.name] = {"bytes": path.stat().st_size, "xxh3_64": _hash(path)}
-    _write_json(temporary / _MANIFEST, {"format": _FORMAT, "files": files})
-    _sync(temporary / _MANIFEST)
-    _sync(temporary)
-    target = folder / name
-    if target.exists():  # e.g. a damaged one that this replaces
-        os.rename(target, folder / f".{name}.old.tmp")
-    os.rename(temporary, target)
-    _sync(folder)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _fill(temporary, tensors, state)
+        target = _put_in_place(temporary, folder / name)
+    except (OSError, SafetensorError) as problem:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
+        reason = getattr(problem, "strerror", None) or problem
+        raise UserError(
+            f"cannot write checkpoint {name} in {folder}: {reason}",
+            hint="make room, or the folder writable; the same command then continues from the "
+            "checkpoint before, if there is one",
+        ) from problem
     clean(folder)
     _prune(folder, keep)
+    return target
+
+
+def _fill(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+) -> None:
+    """Write all files of a checkpoint, so that they survive a loss of power."""
+    from safetensors.torch import save_file
+
+    for group, named in tensors.items():
+        content = {key: value.detach().cpu().contiguous() for key, value in named.items()}
+        save_file(content, folder / f"{group}.safetensors")
+    _write_json(folder / _STATE, dict(state))
+    files = {}
+    for path in sorted(folder.iterdir()):
+        _sync(path)
+        files[path.name] = {"bytes": path.stat().st_size, "xxh3_64": _hash(path)}
+    _write_json(folder / _MANIFEST, {"format": _FORMAT, "files": files})
+    _sync(folder / _MANIFEST)
+    _sync(folder)
+
+
+def _put_in_place(temporary: Path, target: Path) -> Path:
+    if target.exists():  # e.g. a damaged one that this replaces
+        os.rename(target, target.with_name(f".{target.name}.old.tmp"))
+    os.rename(temporary, target)
+    _sync(target.parent)
     return target
 
 

@@ -1,10 +1,12 @@
 """Settings of the training loop. (Batch sizes belong to what makes the batches.)"""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from jeoni.base.config import Config
+
+Factor = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainConfig(Config):
@@ -38,7 +40,7 @@ class TrainConfig(Config):
     steps: int | None = Field(None, ge=1)
     lr: float = Field(5e-5, gt=0)
     weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Factor, Factor] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     warmup: float = Field(0.1, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"

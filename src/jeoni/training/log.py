@@ -31,6 +31,7 @@ class MetricsLog:
     Args:
         folder: the run's folder.
         step: where the run (re)starts: no later record may stay, or it would be there twice.
+        evaluates: whether it starts with the evaluation after that step.
         tensorboard: also write event files to ``folder/tensorboard``.
         enabled: False for a log that writes nothing (ranks other than the first).
 
@@ -39,11 +40,22 @@ class MetricsLog:
     """
 
     def __init__(
-        self, folder: Path, *, step: int = 0, tensorboard: bool = False, enabled: bool = True
+        self,
+        folder: Path,
+        *,
+        step: int = 0,
+        evaluates: bool = False,
+        tensorboard: bool = False,
+        enabled: bool = True,
     ) -> None:
         self._stream = self._board = None
         if enabled:
-            kept = [record for record in read(folder) if record["step"] <= step] if step else []
+
+            def stays(record: Mapping[str, Any]) -> bool:
+                again = evaluates and record["kind"] == "eval"
+                return bool(record["step"] <= step - again)
+
+            kept = [record for record in read(folder) if stays(record)] if step else []
             write_text(folder / NAME, "".join(json.dumps(record) + "\n" for record in kept))
             self._board = _tensorboard(folder / "tensorboard", step) if tensorboard else None
             self._stream = (folder / NAME).open("a", encoding="utf-8")

@@ -68,10 +68,8 @@ def fit(
     """
     device = torch.device(device)
     runtime.keep_freed_memory()
-    if config.threads:
-        torch.set_num_threads(config.threads)
     only = resume.alone_in(folder) if distributed.rank() == 0 else contextlib.nullcontext()
-    with only, distributed.session(device):
+    with runtime.threads(config.threads), only, distributed.session(device):
         run = _Run(step, batches, groups, config, folder, seed, evaluate, device)
         run.restore()
         # All have read their checkpoint before the first rank writes the next, and deletes that one.
@@ -84,7 +82,10 @@ def fit(
 
 
 class _Run:
-    """One call of ``fit``: its parts, and what checkpoints remember (result, window, metrics, best)."""
+    """One call of ``fit``: its parts, and what checkpoints remember (result, window, metrics, best).
+
+    A request to stop does not wait for an evaluation: that is left to the run that continues (``left``).
+    """
 
     def __init__(
         self,
@@ -111,13 +112,22 @@ class _Run:
         self.result = FitResult(total=self.plan.total)
         self.window, self.metrics = Window(), Window()
         self.best: dict[str, Tensor] = {}
+        self.left = False  # the evaluation after the step that the run goes on from
         self.clock = self.saved = time.monotonic()
 
     def train(self, request: StopRequest, tensorboard: bool, description: str) -> None:
         """All steps that are left."""
         result, show = self.result, self.first
-        log = MetricsLog(self.folder, step=result.steps, tensorboard=tensorboard, enabled=show)
+        log = MetricsLog(
+            self.folder,
+            step=result.steps,
+            evaluates=self.left,
+            tensorboard=tensorboard,
+            enabled=show,
+        )
         try:
+            if self.left and self.evaluate is not None:
+                self.run_evaluation(self.evaluate, log)
             with progress(result.total, description, done=result.steps, show=show) as bar:
                 while result.steps < result.total and not result.stopped_early:
                     self.advance(request, log, bar)
@@ -130,16 +140,22 @@ class _Run:
     def advance(self, request: StopRequest, log: MetricsLog, bar: Bar) -> None:
         """One optimizer step, and what is due after it."""
         result, config = self.result, self.config
-        before = result.tokens
-        stop, save = self.update(stop=request.made, save=self.first and self.minutes_are_over())
+        before, alone = result.tokens, distributed.world() == 1  # ranks must first agree to stop
+        agreed, save = self.update(stop=request.made, save=self.first and self.minutes_are_over())
         result.steps += 1
         result.epochs = self.plan.epoch(result.steps)
         if result.steps % config.log_every == 0 or result.steps == result.total:
             self.write_log(log)
         bar.advance(1, tokens=result.tokens - before, loss=result.loss)
         if self.evaluate is not None and self.evaluation_is_due():
-            bar.hide()
-            self.run_evaluation(self.evaluate, log)
+            self.left = agreed or (alone and request.made)
+            if not self.left:
+                bar.hide()
+                self.run_evaluation(self.evaluate, log)
+        request.made = request.made or agreed
+        over = result.steps == result.total or result.stopped_early
+        # With nothing left to do, the end of the run is as near as a checkpoint before it.
+        stop = (agreed or (alone and request.made)) and (self.left or not over)
         if stop or save or (config.save_every and result.steps % config.save_every == 0):
             log.sync()
             self.save()
@@ -161,7 +177,7 @@ class _Run:
         loss, count, tokens, stops, saves = distributed.add(sums, self.device)
         distributed.add_gradients(self.trained)
         norm = optimizer.average_and_clip(self.trained, count, self.config.clip)
-        if count and finite(loss) is not None and finite(norm) is not None:
+        if count > 0 and finite(loss) is not None and finite(norm) is not None:
             rate = factor(result.steps, result.total, self.config.warmup, self.config.schedule)
             optimizer.set_rate(self.optimizer, rate)
             self.optimizer.step()
@@ -169,7 +185,7 @@ class _Run:
             self.window.add("grad_norm", norm, 1)
             result.skipped_in_a_row = 0
         else:
-            self.skip(f"loss {loss / count}, gradient norm {norm}" if count else "no targets")
+            self.skip(f"loss {loss / count}, gradient norm {norm}" if count > 0 else "no targets")
         self.optimizer.zero_grad(set_to_none=True)
         seconds = time.monotonic() - begin
         self.window.add("tokens_per_s", tokens, seconds)
@@ -239,6 +255,7 @@ class _Run:
 
     def run_evaluation(self, evaluate: Evaluate, log: MetricsLog) -> None:
         """Evaluate, and keep the weights if they are the best so far."""
+        self.left = False
         self.module.eval()
         with torch.no_grad():
             values = distributed.broadcast_value(dict(evaluate()))
@@ -284,6 +301,7 @@ class _Run:
                 "result": self.result.to_json(),
                 "window": self.window.sums,
                 "metrics": self.metrics.sums,
+                "left": self.left,
                 "settings": self.settings,
                 "machine": resume.machine(),
             }
@@ -307,6 +325,7 @@ class _Run:
         if self.result.finished:
             self.module.eval()
             return
+        self.left = found.state.get("left", False)
         optimizer.load_state(self.optimizer, self.module, found.tensors("optimizer"))
         if found.has("best"):
             self.best = found.tensors("best")
