@@ -168,8 +168,9 @@ def _one_seed(
             on_groups(parts.table())
         run.claim(recipe.folder(), recipe, _files(dataset))
     began = time.monotonic()
-    result, final = _train(parts)
-    results = _results(parts, result, final)
+    with runtime.threads(recipe.train.threads):
+        result, final = _train(parts)
+        results = _results(parts, result, final)
     results["wall_seconds"] = round(time.monotonic() - began, 1)
     if first:
         _write(parts, final, results)
@@ -238,7 +239,7 @@ def _results(parts: _Parts, result: FitResult, final: Evaluation) -> dict[str, A
             "train_notes": dict(train.notes),
         },
         "training": result.to_json(),
-        "machine": runtime.facts(task.model.device),
+        "machine": runtime.facts(task.model.device, parts.recipe.train.precision),
     }
 
 
