@@ -117,12 +117,11 @@ def _kind(architecture: str) -> str:
 
 def logits_of(model: Model, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
     """Logits of every head that the model has, by kind."""
-    starts = torch.tensor(batch.starts)
     words = model.backbone.embeddings.words.weight
     call = {
         "span": lambda head: head(hidden),
-        "classification": lambda head: head(hidden, starts),
-        "next_sentence": lambda head: head(hidden, starts),
+        "classification": lambda head: head(hidden, batch),
+        "next_sentence": lambda head: head(hidden, batch),
         "masked_lm": lambda head: head(hidden, words),
         "replaced_token": lambda head: head(hidden),
     }

@@ -4,24 +4,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jeoni.base.batch import Batch
 from jeoni.nn.activations import ACTIVATIONS
 from jeoni.nn.attention import SelfAttention
 from jeoni.nn.block import Block, FeedForward, NormOrder
+from jeoni.nn.context import Context
 from jeoni.nn.embeddings import Embeddings
 from jeoni.nn.heads import ClassificationHead, MaskedLMHead, ReplacedTokenHead, SpanHead
+from jeoni.nn.positions import LearnedPositions
 from jeoni.nn.stack import Stack
 
 HIDDEN, HEADS, INNER = 48, 3, 80
 LENGTHS = (5, 1, 17, 4)
+CONTEXT = Context(lengths=LENGTHS)
+BATCH = Batch.pack([[1] * 4, [1] * 3])
 
 
 def block(order: NormOrder, *, causal: bool = False, dropout: float = 0.0) -> Block:
     made = Block(
         attention=SelfAttention(hidden=HIDDEN, heads=HEADS, dropout=dropout, causal=causal),
         feed_forward=FeedForward(hidden=HIDDEN, inner=INNER, activation="gelu"),
-        hidden=HIDDEN,
+        norms=(nn.LayerNorm(HIDDEN, eps=1e-6), nn.LayerNorm(HIDDEN, eps=1e-6)),
         order=order,
-        norm_eps=1e-6,
         dropout=dropout,
     )
     scramble(made)
@@ -69,7 +73,7 @@ def test_block_equals_torch(order: NormOrder, causal: bool) -> None:
     ours = block(order, causal=causal)
     theirs = peer(ours)
     x = torch.randn(sum(LENGTHS), HIDDEN, requires_grad=True)
-    mine, right = ours(x, LENGTHS), one_by_one(theirs, x, causal)
+    mine, right = ours(x, CONTEXT), one_by_one(theirs, x, causal)
     torch.testing.assert_close(mine, right, rtol=1e-5, atol=1e-5)
 
     weights = torch.randn_like(mine)
@@ -89,10 +93,10 @@ def test_stack_states_and_output_agree(order: NormOrder) -> None:
     norm = nn.LayerNorm(HIDDEN) if order == "pre" else None
     stack = Stack([block(order) for _ in range(3)], final_norm=norm)
     x = torch.randn(sum(LENGTHS), HIDDEN)
-    states = stack.states(x, LENGTHS)
+    states = stack.states(x, CONTEXT)
     assert len(states) == 4
     assert torch.equal(states[0], x)
-    assert torch.equal(states[-1], stack(x, LENGTHS))
+    assert torch.equal(states[-1], stack(x, CONTEXT))
     theirs = one_by_one(peer(stack.blocks[0]), x, False)  # type: ignore[arg-type]
     torch.testing.assert_close(states[1], theirs, rtol=1e-5, atol=1e-5)
     if norm is not None:
@@ -101,10 +105,10 @@ def test_stack_states_and_output_agree(order: NormOrder) -> None:
 
 def test_dropout_acts_in_training_only() -> None:
     layer, x = block("post", dropout=0.5), torch.randn(sum(LENGTHS), HIDDEN)
-    assert not torch.equal(layer(x, LENGTHS), layer(x, LENGTHS))
+    assert not torch.equal(layer(x, CONTEXT), layer(x, CONTEXT))
     layer.eval()
-    assert torch.equal(layer(x, LENGTHS), layer(x, LENGTHS))
-    torch.testing.assert_close(layer(x, LENGTHS), one_by_one(peer(layer), x, False))
+    assert torch.equal(layer(x, CONTEXT), layer(x, CONTEXT))
+    torch.testing.assert_close(layer(x, CONTEXT), one_by_one(peer(layer), x, False))
 
 
 def test_heads_must_divide_the_hidden_size() -> None:
@@ -119,8 +123,8 @@ def test_embeddings_are_the_sum_of_their_tables(
     width: int, segments: int, eps: float | None
 ) -> None:
     layer = Embeddings(
-        vocab=11, hidden=HIDDEN, width=width, positions=9, segments=segments, norm_eps=eps,
-        dropout=0,
+        words=nn.Embedding(11, width), hidden=HIDDEN, positions=LearnedPositions(9, width),
+        segments=segments, norm=None if eps is None else nn.LayerNorm(width, eps=eps), dropout=0,
     )  # fmt: skip
     scramble(layer)
     ids, positions = torch.tensor([10, 0, 3]), torch.tensor([0, 8, 0])
@@ -142,15 +146,15 @@ def test_head_shapes() -> None:
     lm = MaskedLMHead(HIDDEN, 20, 11, activation="gelu", norm_eps=1e-12)
     assert lm(hidden, torch.randn(11, 20)).shape == (7, 11)
     head = ClassificationHead(HIDDEN, 3, activation="tanh", dropout=0, dropout_first=False)
-    assert head(hidden, torch.tensor([0, 4])).shape == (2, 3)
+    assert head(hidden, BATCH).shape == (2, 3)
 
 
 def test_classification_reads_first_tokens_only() -> None:
     head = ClassificationHead(HIDDEN, 3, activation="tanh", dropout=0, dropout_first=True)
-    hidden, starts = torch.randn(7, HIDDEN), torch.tensor([0, 4])
+    hidden = torch.randn(7, HIDDEN)
     other = hidden.clone()
     other[[1, 2, 3, 5, 6]] = 9
-    assert torch.equal(head(hidden, starts), head(other, starts))
+    assert torch.equal(head(hidden, BATCH), head(other, BATCH))
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))

@@ -22,6 +22,7 @@ class Batch:
         lengths: tokens of each sequence, ``B`` ints that sum to ``N``.
         targets: what the task or objective needs to compute a loss, by name.
         examples: index of the example that each sequence was made from, ``B`` ints (may be empty).
+        decoder: what an encoder-decoder's decoder reads, as many sequences; None for one stack.
     """
 
     ids: Tensor
@@ -30,6 +31,7 @@ class Batch:
     lengths: tuple[int, ...]
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     examples: tuple[int, ...] = ()
+    decoder: "Batch | None" = None
 
     @classmethod
     def pack(
@@ -71,6 +73,11 @@ class Batch:
             position += length
         return starts
 
+    @property
+    def ends(self) -> list[int]:
+        """Index in ``[N]`` of the last token of each sequence, ``B`` ints."""
+        return [start + n - 1 for start, n in zip(self.starts, self.lengths, strict=True)]
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         return Batch(
@@ -80,6 +87,7 @@ class Batch:
             lengths=self.lengths,
             targets={k: v.to(device, non_blocking=True) for k, v in self.targets.items()},
             examples=self.examples,
+            decoder=None if self.decoder is None else self.decoder.to(device),
         )
 
 

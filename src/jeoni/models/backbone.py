@@ -5,9 +5,11 @@ from torch import Tensor, nn
 
 from jeoni.base.batch import Batch
 from jeoni.models.spec import ArchSpec
-from jeoni.nn.attention import SelfAttention
-from jeoni.nn.block import Block, FeedForward
+from jeoni.nn.attention import CrossAttention, SelfAttention
+from jeoni.nn.block import Block, FeedForward, norm
+from jeoni.nn.context import Context
 from jeoni.nn.embeddings import Embeddings
+from jeoni.nn.positions import LearnedPositions, RelativeBias, SinusoidalPositions
 from jeoni.nn.stack import Stack
 
 
@@ -26,49 +28,160 @@ class Backbone(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Hidden states of the last layer, ``[N, H]``."""
-        x = self.embeddings(batch.ids, batch.positions, batch.segments)
-        result: Tensor = self.stack(x, batch.lengths)
+        result: Tensor = self.stack(self.embed(batch), Context(lengths=batch.lengths))
         return result
 
     def states(self, batch: Batch) -> list[Tensor]:
         """Embedding output and every layer's output, ``L + 1`` of ``[N, H]``."""
-        x = self.embeddings(batch.ids, batch.positions, batch.segments)
-        return self.stack.states(x, batch.lengths)
+        return self.stack.states(self.embed(batch), Context(lengths=batch.lengths))
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Embedding output, ``[N, H]``."""
+        result: Tensor = self.embeddings(batch.ids, batch.positions, batch.segments)
+        return result
 
 
-def build(spec: ArchSpec) -> Backbone:
+class EncoderDecoder(nn.Module):
+    """An encoder, and a decoder that attends to its output (Vaswani et al., 2017, section 3).
+
+    Args:
+        encoder: reads the batch.
+        decoder: reads ``batch.decoder``, each sequence with the encoder's output of its number.
+    """
+
+    def __init__(self, *, encoder: Backbone, decoder: Backbone) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The encoder's; the decoder has the same word table."""
+        return self.encoder.embeddings
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The decoder's last hidden states, ``[N', H]``; the encoder's ``[N, H]`` without ``decoder``."""
+        memory: Tensor = self.encoder(batch)
+        if batch.decoder is None:
+            return memory
+        result: Tensor = self.decoder.stack(
+            self.decoder.embed(batch.decoder), self.context(batch, memory)
+        )
+        return result
+
+    def states(self, batch: Batch) -> list[Tensor]:
+        """The encoder's embeddings and layers; then the decoder's too, where the batch has a decoder."""
+        states = self.encoder.states(batch)
+        if batch.decoder is None:
+            return states
+        context = self.context(batch, states[-1])
+        return states + self.decoder.stack.states(self.decoder.embed(batch.decoder), context)
+
+    @staticmethod
+    def context(batch: Batch, memory: Tensor) -> Context:
+        """What the decoder's blocks see."""
+        assert batch.decoder is not None
+        return Context(lengths=batch.decoder.lengths, memory=memory, memory_lengths=batch.lengths)
+
+
+def build(spec: ArchSpec) -> nn.Module:
     """A backbone as ``spec`` says, with torch's default weights (see ``initialize``)."""
-    post = spec.norm == "post"
-    embeddings = Embeddings(
-        vocab=spec.vocab,
-        hidden=spec.hidden,
-        width=spec.width,
-        positions=spec.positions,
-        segments=spec.segments,
-        norm_eps=spec.norm_eps if post else None,
-        dropout=spec.dropout,
+    words = nn.Embedding(spec.vocab, spec.width)
+    if not spec.decoder_layers:
+        return Backbone(embeddings=_embeddings(spec, words), stack=_stack(spec, causal=spec.causal))
+    return EncoderDecoder(
+        encoder=Backbone(embeddings=_embeddings(spec, words), stack=_stack(spec, causal=False)),
+        decoder=Backbone(
+            embeddings=_embeddings(spec, words), stack=_stack(spec, causal=True, decoder=True)
+        ),
     )
-    blocks = [_block(spec) for _ in range(spec.layers)]
-    final_norm = None if post else nn.LayerNorm(spec.hidden, eps=spec.norm_eps)
-    return Backbone(embeddings=embeddings, stack=Stack(blocks, final_norm=final_norm))
 
 
-def _block(spec: ArchSpec) -> Block:
-    return Block(
-        attention=SelfAttention(
+def _embeddings(spec: ArchSpec, words: nn.Embedding) -> Embeddings:
+    positions: nn.Module | None = None
+    if spec.position_kind == "learned":
+        positions = LearnedPositions(spec.positions, spec.width, offset=spec.position_offset)
+    elif spec.position_kind == "sinusoidal":
+        positions = SinusoidalPositions(spec.positions, spec.width)
+    return Embeddings(
+        words=words,
+        hidden=spec.hidden,
+        positions=positions,
+        segments=spec.segments,
+        norm=_norm(spec, spec.width) if spec.normed_embeddings else None,
+        dropout=spec.dropout,
+        scale=spec.hidden**0.5 if spec.scaled_embeddings else 1.0,
+    )
+
+
+def _stack(spec: ArchSpec, *, causal: bool, decoder: bool = False) -> Stack:
+    count = spec.decoder_layers if decoder else spec.distinct
+    blocks = [_block(spec, i, causal=causal, decoder=decoder) for i in range(count)]
+    for block in blocks[1:]:
+        if spec.shared in ("attention", "all"):
+            block.attention, block.attention_norm = blocks[0].attention, blocks[0].attention_norm
+        if spec.shared in ("feed_forward", "all"):
+            block.feed_forward = blocks[0].feed_forward
+            block.feed_forward_norm = blocks[0].feed_forward_norm
+    bias = None
+    if spec.position_kind == "relative":
+        bias = RelativeBias(
+            heads=spec.heads,
+            buckets=spec.buckets,
+            distance=spec.distance,
+            bidirectional=not causal,
+        )
+    return Stack(
+        blocks,
+        order=None if decoder else [i * count // spec.layers for i in range(spec.layers)],
+        final_norm=_norm(spec, spec.hidden) if spec.normed_output else None,
+        bias=bias,
+        dropout=spec.inner_dropout,
+    )
+
+
+def _block(spec: ArchSpec, layer: int, *, causal: bool, decoder: bool) -> Block:
+    window = spec.windows[layer % len(spec.windows)] if spec.windows else 0
+    attention = SelfAttention(
+        hidden=spec.hidden,
+        heads=spec.heads,
+        size=spec.head_size,
+        dropout=spec.attention_dropout,
+        causal=causal,
+        window=window,
+        bias=spec.bias,
+        scaled=spec.scaled_attention,
+    )
+    cross = None
+    if decoder:
+        cross = CrossAttention(
             hidden=spec.hidden,
             heads=spec.heads,
+            size=spec.head_size,
             dropout=spec.attention_dropout,
-            causal=spec.causal,
-        ),
-        feed_forward=FeedForward(
-            hidden=spec.hidden, inner=spec.feed_forward, activation=spec.activation
-        ),
+            bias=spec.bias,
+            scaled=spec.scaled_attention,
+        )
+    feed_forward = FeedForward(
         hidden=spec.hidden,
+        inner=spec.feed_forward,
+        activation=spec.activation,
+        bias=spec.bias,
+        gated=spec.gated,
+        dropout=spec.inner_dropout,
+    )
+    return Block(
+        attention=attention,
+        cross=cross,
+        feed_forward=feed_forward,
+        norms=tuple(_norm(spec, spec.hidden) for _ in range(3 if decoder else 2)),
         order=spec.norm,
-        norm_eps=spec.norm_eps,
         dropout=spec.dropout,
     )
+
+
+def _norm(spec: ArchSpec, width: int) -> nn.Module:
+    return norm(spec.norm_kind, width, spec.norm_eps)
 
 
 def initialize(module: nn.Module, *, std: float, seed: int) -> None:
@@ -82,6 +195,7 @@ def initialize(module: nn.Module, *, std: float, seed: int) -> None:
             nn.init.normal_(part.weight, 0.0, std, generator=generator)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
-        if isinstance(part, nn.LayerNorm):
+        if isinstance(part, nn.LayerNorm | nn.RMSNorm):
             nn.init.ones_(part.weight)
+        if isinstance(part, nn.LayerNorm) and part.bias is not None:
             nn.init.zeros_(part.bias)

@@ -22,29 +22,33 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     Raises:
         UserError: a number missing or impossible, or a variant that jeoni does not build.
     """
-    values = {ours: config[theirs] for ours, theirs in family.config.items() if theirs in config}
-    missing = [family.config[name] for name in REQUIRED if name not in values]
+    values = dict(family.fixed)
+    values |= {ours: config[theirs] for ours, theirs in family.config.items() if theirs in config}
+    if family.read is not None:
+        values |= family.read(config)
+    missing = [family.config.get(name, name) for name in REQUIRED if name not in values]
     if missing:
         raise UserError(f"{where}: missing {', '.join(missing)}")
     if "width" not in family.config:
         values["width"] = values["hidden"]
     values.setdefault("width", 128)
-    for entry in fields(ArchSpec):
+    for entry in fields(family.spec):
         if entry.name in values:
             problem = field_problem(entry.name, entry.type, values[entry.name])
             if problem:
                 key = family.config.get(entry.name, entry.name)
                 raise UserError(f"{where}: {key} is {values[entry.name]!r}, {problem}")
-    if values["hidden"] % values["heads"]:
+    if not values.get("head_size") and values["hidden"] % values["heads"]:
         raise UserError(
-            f"{where}: hidden_size {values['hidden']} is not a multiple of {values['heads']} heads"
+            f"{where}: {family.config.get('hidden', 'hidden')} {values['hidden']} "
+            f"is not a multiple of {values['heads']} heads"
         )
     kind = config.get("position_embedding_type", "absolute")
     if kind != "absolute":
         raise UserError(f"{where}: position_embedding_type {kind!r} is not supported")
     if config.get("add_cross_attention"):
         raise UserError(f"{where}: add_cross_attention is not supported")
-    return ArchSpec(**values)
+    return family.spec(**values)
 
 
 def field_problem(name: str, kind: Any, value: Any) -> str | None:
@@ -70,6 +74,8 @@ def write_config(model: Model) -> dict[str, Any]:
     family = model.family
     config = {**family.config_constants, **model.config, "model_type": family.name}
     config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
+    if family.write is not None:
+        config |= family.write(model.spec)
     kinds = frozenset(model.heads.keys())
     config["architectures"] = [family.architectures.get(kinds, family.architectures[frozenset()])]
     config["torch_dtype"] = "float32"

@@ -1,19 +1,31 @@
-"""What a family is: presets, weight names, configuration names. Data, no behavior."""
+"""What a family is: presets, weight names, configuration names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from torch import nn
+
+from jeoni.models import backbone
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import Row
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadStyle:
-    """How the family's published sequence classification head is built (see ``ClassificationHead``)."""
+    """How the family's published sequence classification head is built (see ``ClassificationHead``).
 
-    activation: str
-    dropout_first: bool
+    Attributes:
+        activation: of the dense layer; None: there is no dense layer.
+        dropout_first: dropout before the dense layer, too.
+        token: which token stands for the sequence.
+        bias: whether the output layer has one.
+    """
+
+    activation: str | None
+    dropout_first: bool = False
+    token: Literal["first", "last"] = "first"
+    bias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +35,11 @@ class Family:
     Attributes:
         name: ``model_type`` in config.json.
         presets: published sizes.
-        config: for each field of ``ArchSpec`` that config.json holds, its key there.
+        spec: the dataclass of the presets; a subclass where the family needs more numbers.
+        fixed: fields of ``spec`` that all members share and config.json does not tell.
+        config: for each field of ``spec`` that config.json holds as it is, its key there.
+        read: further fields of ``spec``, or better values, from a whole config.json.
+        write: the inverse of ``read``: further keys of config.json.
         config_constants: other keys that a written config.json needs.
         prefix: what precedes the body's names when a head is in the checkpoint too.
         body: weight names of the backbone.
@@ -33,6 +49,7 @@ class Family:
         legacy: (old, new) endings of names that older checkpoints use.
         classification: style of the sequence classification head.
         lm_activation: activation in the vocabulary head; None: that of the feed-forward part.
+        build: from the spec to the backbone, where it is not the common transformer.
         architectures: class that ``transformers`` loads for a set of head kinds.
         tokenizer: class of ``transformers``' tokenizer, written to tokenizer_config.json.
         lowercase: default when only a vocab.txt is there.
@@ -40,7 +57,11 @@ class Family:
 
     name: str
     presets: Mapping[str, ArchSpec]
+    spec: type[ArchSpec] = ArchSpec
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, str]
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    write: Callable[[Any], Mapping[str, Any]] | None = None
     config_constants: Mapping[str, Any] = field(default_factory=dict)
     prefix: str
     body: Sequence[Row]
@@ -50,6 +71,7 @@ class Family:
     legacy: Sequence[tuple[str, str]] = ()
     classification: HeadStyle
     lm_activation: str | None = None
+    build: Callable[[Any], nn.Module] = backbone.build
     architectures: Mapping[frozenset[str], str]
     tokenizer: str
     lowercase: bool = True

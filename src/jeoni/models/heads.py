@@ -5,14 +5,21 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from jeoni.models.model import Model
-from jeoni.nn.heads import ClassificationHead, MaskedLMHead, ReplacedTokenHead, SpanHead
+from jeoni.nn.heads import (
+    ClassificationHead,
+    LanguageModelHead,
+    MaskedLMHead,
+    ReplacedTokenHead,
+    SpanHead,
+)
 
 
 def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A head of a published kind, of the size that its tensors have.
 
     Args:
-        kind: ``span``, ``classification``, ``next_sentence``, ``masked_lm`` or ``replaced_token``.
+        kind: ``span``, ``classification``, ``next_sentence``, ``sentence_order``, ``masked_lm``,
+            ``replaced_token`` or ``language_model`` (one that writes: GPT, or a decoder).
         model: whose family and sizes count.
         tensors: the head's tensors, by our names.
     """
@@ -21,10 +28,18 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
             return SpanHead(model.spec.hidden)
         case "classification":
             return classification_head(model, tensors["out.weight"].shape[0])
-        case "next_sentence":
+        case "next_sentence" | "sentence_order":
             return classification_head(model, 2)
         case "masked_lm":
             return masked_lm_head(model)
+        case "language_model":
+            return LanguageModelHead(
+                model.spec.hidden,
+                model.spec.vocab,
+                tied="out.weight" not in tensors,
+                bias="bias" in tensors,
+                scale=model.spec.output_scale,
+            )
         case "replaced_token":
             return ReplacedTokenHead(model.spec.hidden, activation=model.spec.activation)
     raise ValueError(f"no published head is called {kind!r}")
@@ -40,6 +55,8 @@ def classification_head(model: Model, classes: int) -> ClassificationHead:
         activation=style.activation,
         dropout=model.spec.dropout if dropout is None else float(dropout),
         dropout_first=style.dropout_first,
+        token=style.token,
+        bias=style.bias,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from jeoni.base import files, lookup
 from jeoni.base.errors import UserError
 from jeoni.models import tensors as tensor_files
-from jeoni.models.backbone import build, initialize
+from jeoni.models.backbone import initialize
 from jeoni.models.config_file import read_labels, read_spec, write_config
 from jeoni.models.family import Family
 from jeoni.models.heads import build_head
@@ -57,7 +57,7 @@ def load(
     model = Model(
         family=own,
         spec=spec,
-        backbone=build(spec),
+        backbone=own.build(spec),
         tokenizer=tokenizer,
         config=config,
         settings=files.read_json(settings_file) if settings_file.exists() else {},
@@ -85,7 +85,7 @@ def create(
             hint = lookup.suggest(preset, list(found.presets))
             raise UserError(f"family {family!r} has no preset {preset!r}", hint=hint)
         preset = found.presets[preset]
-    model = Model(family=found, spec=preset, backbone=build(preset), tokenizer=tokenizer)
+    model = Model(family=found, spec=preset, backbone=found.build(preset), tokenizer=tokenizer)
     initialize(model.backbone, std=preset.init_range, seed=seed)
     model.fresh = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
     return model.eval()
@@ -145,11 +145,11 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
 
 def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Put the checkpoint's tensors where they belong; keep the rest as spare."""
-    family, layers = model.family, model.spec.layers
+    family, spec = model.family, model.spec
     named = _normalized(tensors, family)
     if model.config.get("tie_word_embeddings") is False and named.keys() & set(family.tied):
         raise UserError(f"{folder}: vocabulary weights that are not tied are not supported")
-    rows = expand(family.body, layers)
+    rows = expand(family.body, spec)
     ours, used = to_ours(named, rows)
     own = dict(model.backbone.named_parameters())
     _check(own, ours, rows, folder)
@@ -160,9 +160,11 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
         name: t for name, t in named.items() if name not in used and name not in family.tied
     }
     for kind, entries in family.heads.items():
-        rows = expand(entries, layers)
+        rows = expand(entries, spec)
         filled, _ = to_ours(model.spare, rows)
-        if filled.keys() == {entry.ours for entry in rows}:
+        # A head that is all word table has no tensors of its own: config.json tells whether it is there.
+        complete = filled.keys() == {entry.ours for entry in rows}
+        if complete if rows else kind in _named_heads(model):
             head = build_head(kind, model, filled)
             _check(dict(head.named_parameters()), filled, rows, folder)
             model.add_head(kind, head)
@@ -190,22 +192,31 @@ def _warn(model: Model, folder: Path) -> None:
     """Say which tensors nothing reads, and which the class in config.json should have brought."""
     family = model.family
     known = {
-        kind: {name for row in expand(rows, model.spec.layers) for name in row.theirs}
+        kind: {name for row in expand(rows, model.spec) for name in row.theirs}
         for kind, rows in family.heads.items()
     }
     own = ("heads.",)  # a task's own head
     unread = model.spare.keys() - set().union(*known.values())
     if foreign := sorted(name for name in unread if not name.startswith(own)):
         warnings.warn(f"tensors in {folder} that nothing reads: {', '.join(foreign)}", stacklevel=4)
-    for kinds, architecture in family.architectures.items():
-        if architecture in (model.config.get("architectures") or ()):
-            for kind in sorted(kinds - model.heads.keys()):
-                missing = ", ".join(sorted(known[kind] - model.spare.keys()))
-                warnings.warn(
-                    f"{folder}: no {kind} head, though config.json names {architecture}; "
-                    f"missing: {missing}",
-                    stacklevel=4,
-                )
+    for kind in sorted(_named_heads(model) - model.heads.keys()):
+        missing = ", ".join(sorted(known[kind] - model.spare.keys()))
+        architecture = ", ".join(model.config["architectures"])
+        warnings.warn(
+            f"{folder}: no {kind} head, though config.json names {architecture}; missing: {missing}",
+            stacklevel=4,
+        )
+
+
+def _named_heads(model: Model) -> set[str]:
+    """Kinds of heads that the class in config.json has."""
+    named = model.config.get("architectures") or ()
+    return {
+        kind
+        for kinds, architecture in model.family.architectures.items()
+        if architecture in named
+        for kind in kinds
+    }
 
 
 def _normalized(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
@@ -227,8 +238,9 @@ def _normalized(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tens
 def _their_tensors(model: Model) -> dict[str, Tensor]:
     family = model.family
     state: dict[str, Tensor] = {k: v.detach().cpu() for k, v in model.backbone.state_dict().items()}
-    rows = expand(family.body, model.spec.layers)
-    lost = state.keys() - {row.ours for row in rows}
+    rows = expand(family.body, model.spec)
+    own = {name for name, _ in model.backbone.named_parameters()}  # what is shared, once
+    lost = own - {row.ours for row in rows}
     if lost:
         raise ValueError(f"family {family.name!r} has no names for {', '.join(sorted(lost))}")
     body = to_theirs(state, rows)
@@ -239,7 +251,7 @@ def _their_tensors(model: Model) -> dict[str, Tensor]:
     for kind, head in model.heads.items():
         state = {k: v.detach().cpu() for k, v in head.state_dict().items()}
         if kind in family.heads:
-            result |= to_theirs(state, expand(family.heads[kind], model.spec.layers))
+            result |= to_theirs(state, expand(family.heads[kind], model.spec))
         else:
             result |= {f"heads.{kind}.{name}": tensor for name, tensor in state.items()}
     return result

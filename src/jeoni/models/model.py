@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from jeoni.base import rng
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
-from jeoni.models.backbone import Backbone, initialize
+from jeoni.models.backbone import initialize
 from jeoni.models.family import Family
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import expand, to_ours
@@ -28,7 +28,7 @@ class Model(nn.Module):
     Args:
         family: the family's data.
         spec: architecture.
-        backbone: built as ``spec`` says.
+        backbone: built as ``spec`` says; has ``forward`` and ``states`` as ``Backbone`` has.
         tokenizer: None if there is none (a model can be trained on ready-made ids).
         spare: tensors of the checkpoint that no part took yet, by their name there; ``add_head`` looks
             here.
@@ -45,7 +45,7 @@ class Model(nn.Module):
         *,
         family: Family,
         spec: ArchSpec,
-        backbone: Backbone,
+        backbone: nn.Module,
         tokenizer: Tokenizer | None = None,
         spare: Mapping[str, Tensor] | None = None,
         config: Mapping[str, Any] | None = None,
@@ -55,7 +55,7 @@ class Model(nn.Module):
         super().__init__()
         self.family = family
         self.spec = spec
-        self.backbone = backbone
+        self.backbone: Any = backbone
         self.heads = nn.ModuleDict()
         self._tokenizer = tokenizer
         self.spare = dict(spare or {})
@@ -106,7 +106,7 @@ class Model(nn.Module):
         """
         initialize(head, std=self.spec.init_range, seed=rng.derive("head", kind, seed))
         if kind in self.family.heads:
-            loaded, _ = to_ours(self.spare, expand(self.family.heads[kind], self.spec.layers))
+            loaded, _ = to_ours(self.spare, expand(self.family.heads[kind], self.spec))
         else:
             prefix = f"heads.{kind}."
             loaded = {
@@ -133,13 +133,19 @@ class Model(nn.Module):
         return head
 
     def layer_of(self, name: str) -> int:
-        """Depth of a parameter: 0 embeddings, 1..L blocks, L + 1 heads (for layer-wise rates)."""
+        """Depth of a parameter, for layer-wise rates: 0 embeddings, then the blocks, heads last.
+
+        A decoder's blocks come after the encoder's. What layers share has the depth of the first.
+        """
         parts = name.split(".")
         if parts[0] == "heads":
-            return self.spec.layers + 1
-        if parts[1] == "stack":
-            return int(parts[3]) + 1 if parts[2] == "blocks" else self.spec.layers
-        return 0
+            return self.spec.depth + 1
+        if "stack" not in parts:
+            return 0
+        behind = self.spec.layers if "decoder" in parts else 0
+        if "blocks" in parts:
+            return behind + int(parts[parts.index("blocks") + 1]) + 1
+        return self.spec.depth if "decoder" in parts else self.spec.layers
 
     def hidden_states(self, inputs: Iterable[Input]) -> list[NDArray[np.float32]]:
         """Hidden states of every layer for every input, each on its own, without dropout.

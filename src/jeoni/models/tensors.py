@@ -40,7 +40,13 @@ def read(folder: Path) -> dict[str, Tensor]:
 def write(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write safetensors whole or not at all."""
     with replacing(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"format": "pt"})
+        own, seen = {}, set()
+        for name, tensor in tensors.items():
+            # What several layers share is written for each: safetensors wants memory of its own.
+            shared = tensor.data_ptr() in seen
+            own[name] = tensor.clone() if shared else tensor.contiguous()
+            seen.add(own[name].data_ptr())
+        save_file(own, temporary, {"format": "pt"})
 
 
 def _safe(path: Path) -> dict[str, Tensor]:

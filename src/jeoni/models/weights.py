@@ -2,40 +2,57 @@
 
 Our names are those of the modules (``stack.blocks.0.attention.qkv.weight``); a family's table says,
 row by row, what the Hugging Face checkpoint of the family calls them. A row can also join several of
-their tensors into one of ours (query, key, value). ``{i}`` in a row stands for the layer.
+their tensors into one of ours (query, key, value). ``{i}`` in a row stands for a block, ``{j}`` for
+a block of the decoder.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from jeoni.models.spec import ArchSpec
+
 
 @dataclass(frozen=True)
 class Row:
-    """One of our tensors, and the one or several of theirs that it is made of (joined on dim 0)."""
+    """One of our tensors, and the one or several of theirs that it is made of (joined on dim 0).
+
+    Attributes:
+        ours: name in our module.
+        theirs: names in the checkpoint.
+        transposed: theirs are ``[in, out]`` (GPT-2), ours ``[out, in]``.
+    """
 
     ours: str
     theirs: tuple[str, ...]
+    transposed: bool = False
 
 
-def row(ours: str, *theirs: str) -> tuple[Row, Row]:
+def row(ours: str, *theirs: str, transposed: bool = False) -> tuple[Row, Row]:
     """Rows for weight and bias of a linear layer or a norm."""
     return (
-        Row(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs)),
+        Row(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs), transposed),
         Row(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs)),
     )
 
 
-def expand(rows: Iterable[Row], layers: int) -> list[Row]:
-    """The table for a model of so many layers: ``{i}`` filled in."""
+def weight(ours: str, *theirs: str) -> Row:
+    """The row for the weight of a layer without a bias."""
+    return row(ours, *theirs)[0]
+
+
+def expand(rows: Iterable[Row], spec: ArchSpec) -> list[Row]:
+    """The table for a model of this size: ``{i}`` and ``{j}`` filled in."""
     full = []
     for entry in rows:
-        count = layers if "{i}" in entry.ours else 1
-        for i in range(count):
-            filled = tuple(name.replace("{i}", str(i)) for name in entry.theirs)
-            full.append(Row(entry.ours.replace("{i}", str(i)), filled))
+        letter, count = (
+            ("{j}", spec.decoder_layers) if "{j}" in entry.ours else ("{i}", spec.distinct)
+        )
+        for i in range(count if letter in entry.ours else 1):
+            filled = tuple(name.replace(letter, str(i)) for name in entry.theirs)
+            full.append(replace(entry, ours=entry.ours.replace(letter, str(i)), theirs=filled))
     return full
 
 
@@ -51,7 +68,8 @@ def to_ours(
     for entry in rows:
         if all(name in tensors for name in entry.theirs):
             parts = [tensors[name] for name in entry.theirs]
-            result[entry.ours] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+            result[entry.ours] = joined.t() if entry.transposed else joined
             used.update(entry.theirs)
     return result, used
 
@@ -61,7 +79,8 @@ def to_theirs(tensors: Mapping[str, Tensor], rows: Sequence[Row]) -> dict[str, T
     result: dict[str, Tensor] = {}
     for entry in rows:
         if entry.ours in tensors:
-            parts = tensors[entry.ours].chunk(len(entry.theirs))
+            tensor = tensors[entry.ours]
+            parts = (tensor.t() if entry.transposed else tensor).chunk(len(entry.theirs))
             for name, part in zip(entry.theirs, parts, strict=True):
                 result[name] = part.contiguous()
     return result

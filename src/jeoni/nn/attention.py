@@ -1,8 +1,9 @@
-"""Multi-head self-attention over packed sequences, with one fused projection."""
+"""Multi-head attention over packed sequences, with fused projections."""
 
 from torch import Tensor, nn
 
-from jeoni.ops.attention import attend
+from jeoni.nn.context import Context
+from jeoni.ops.attention import attend, attend_across
 
 
 class SelfAttention(nn.Module):
@@ -10,24 +11,96 @@ class SelfAttention(nn.Module):
 
     Args:
         hidden: ``H``.
-        heads: ``A``; must divide ``hidden``.
+        heads: ``A``.
+        size: of a head, ``D``; None: ``H / A``, which must then be whole.
         dropout: probability to drop an attention weight.
         causal: a token sees only itself and those before it.
+        window: a token sees others that are less than so far away (itself: 0 away); 0 for all.
+        bias: whether the projections have one.
+        scaled: scores divided by the root of ``D`` (T5 does not).
     """
 
-    def __init__(self, *, hidden: int, heads: int, dropout: float, causal: bool) -> None:
+    def __init__(
+        self,
+        *,
+        hidden: int,
+        heads: int,
+        size: int | None = None,
+        dropout: float,
+        causal: bool,
+        window: int = 0,
+        bias: bool = True,
+        scaled: bool = True,
+    ) -> None:
         super().__init__()
-        if hidden % heads:
-            raise ValueError(f"hidden size {hidden} is not a multiple of {heads} heads")
+        size = size or _head_size(hidden, heads)
         self.heads = heads
         self.causal = causal
+        self.window = window
         self.dropout = dropout
-        self.qkv = nn.Linear(hidden, 3 * hidden)
-        self.out = nn.Linear(hidden, hidden)
+        self.scale = size**-0.5 if scaled else 1.0
+        self.qkv = nn.Linear(hidden, 3 * heads * size, bias=bias)
+        self.out = nn.Linear(heads * size, hidden, bias=bias)
 
-    def forward(self, x: Tensor, lengths: tuple[int, ...]) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         """``[N, H]`` to ``[N, H]``."""
         qkv = self.qkv(x).view(x.shape[0], 3, self.heads, -1)
-        dropout = self.dropout if self.training else 0.0
-        result: Tensor = self.out(attend(qkv, lengths, causal=self.causal, dropout=dropout))
+        result: Tensor = self.out(
+            attend(
+                qkv,
+                context.lengths,
+                causal=self.causal,
+                window=self.window,
+                dropout=self.dropout if self.training else 0.0,
+                bias=context.bias,
+                scale=self.scale,
+            )
+        )
         return result
+
+
+class CrossAttention(nn.Module):
+    """Queries of the decoder, keys and values of the encoder's output (Vaswani et al., 2017, 3.2.3).
+
+    Args: as for ``SelfAttention``.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: int,
+        heads: int,
+        size: int | None = None,
+        dropout: float,
+        bias: bool = True,
+        scaled: bool = True,
+    ) -> None:
+        super().__init__()
+        size = size or _head_size(hidden, heads)
+        self.heads = heads
+        self.dropout = dropout
+        self.scale = size**-0.5 if scaled else 1.0
+        self.query = nn.Linear(hidden, heads * size, bias=bias)
+        self.kv = nn.Linear(hidden, 2 * heads * size, bias=bias)
+        self.out = nn.Linear(heads * size, hidden, bias=bias)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """``[N, H]`` to ``[N, H]``, with ``[M, H]`` in ``context.memory``."""
+        assert context.memory is not None
+        result: Tensor = self.out(
+            attend_across(
+                self.query(x).view(x.shape[0], self.heads, -1),
+                self.kv(context.memory).view(context.memory.shape[0], 2, self.heads, -1),
+                context.lengths,
+                context.memory_lengths,
+                dropout=self.dropout if self.training else 0.0,
+                scale=self.scale,
+            )
+        )
+        return result
+
+
+def _head_size(hidden: int, heads: int) -> int:
+    if hidden % heads:
+        raise ValueError(f"hidden size {hidden} is not a multiple of {heads} heads")
+    return hidden // heads

@@ -13,37 +13,43 @@ class Embeddings(nn.Module):
     projection to ``hidden`` (Lan et al., "ALBERT", 2020, section 3.1; also ELECTRA's small models).
 
     Args:
-        vocab: rows of the word table, ``V``.
+        words: the word table, ``[V, width]``; encoder and decoder may share one.
         hidden: width of the model, ``H``.
-        width: width of the tables.
-        positions: rows of the learned position table.
+        positions: from positions ``[N]`` to ``[N, width]``; None for none.
         segments: rows of the segment table; 0 for none.
-        norm_eps: epsilon of the layer norm; None for no norm (pre-norm models).
+        norm: on the sum; None for no norm (pre-norm models).
         dropout: probability.
+        scale: of the word embeddings (the root of ``H`` in Vaswani et al., 2017, section 3.4).
     """
 
     def __init__(
         self,
         *,
-        vocab: int,
+        words: nn.Embedding,
         hidden: int,
-        width: int,
-        positions: int,
+        positions: nn.Module | None,
         segments: int,
-        norm_eps: float | None,
+        norm: nn.Module | None,
         dropout: float,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.words = nn.Embedding(vocab, width)
-        self.positions = nn.Embedding(positions, width)
+        width = words.embedding_dim
+        self.words = words
+        self.positions = positions
         self.segments = nn.Embedding(segments, width) if segments else None
-        self.norm = nn.LayerNorm(width, eps=norm_eps) if norm_eps is not None else None
+        self.norm = norm
         self.dropout = Dropout(dropout)
         self.project = nn.Linear(width, hidden) if width != hidden else None
+        self.scale = scale
 
     def forward(self, ids: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
         """``[N]`` each to ``[N, H]``."""
-        x: Tensor = self.words(ids) + self.positions(positions)
+        x: Tensor = self.words(ids)
+        if self.scale != 1.0:
+            x = x * self.scale
+        if self.positions is not None:
+            x = x + self.positions(positions)
         if self.segments is not None:
             x = x + self.segments(segments)
         if self.norm is not None:

@@ -3,9 +3,12 @@
 A head gets the packed hidden states and gives logits. It knows its shapes, no family and no data.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
+from jeoni.base.batch import Batch
 from jeoni.nn.activations import ACTIVATIONS
 from jeoni.ops.dropout import Dropout
 
@@ -29,28 +32,43 @@ class ClassificationHead(nn.Module):
     Args:
         hidden: ``H``.
         classes: number of classes.
-        activation: of the dense layer (BERT's pooler: ``tanh``, ELECTRA: ``gelu``).
+        activation: of the dense layer (BERT's pooler: ``tanh``, ELECTRA: ``gelu``); None: there is none.
         dropout: probability, before the output layer.
         dropout_first: also before the dense layer (ELECTRA).
+        token: which one stands for the sequence: ``first`` (``[CLS]``), or ``last`` where a token sees
+            only those before it (GPT).
+        bias: whether the output layer has one.
     """
 
     def __init__(
-        self, hidden: int, classes: int, *, activation: str, dropout: float, dropout_first: bool
+        self,
+        hidden: int,
+        classes: int,
+        *,
+        activation: str | None,
+        dropout: float,
+        dropout_first: bool = False,
+        token: Literal["first", "last"] = "first",
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.classes = classes
-        self.dense = nn.Linear(hidden, hidden)
-        self.activation = ACTIVATIONS[activation]
+        self.token = token
+        self.dense = None if activation is None else nn.Linear(hidden, hidden)
+        self.activation = None if activation is None else ACTIVATIONS[activation]
         self.dropout = Dropout(dropout)
         self.dropout_first = dropout_first
-        self.out = nn.Linear(hidden, classes)
+        self.out = nn.Linear(hidden, classes, bias=bias)
 
-    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
-        """``[N, H]`` and the index of each sequence's first token ``[B]`` to ``[B, classes]``."""
-        first = hidden.index_select(0, starts)
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """``[N, H]`` and the batch it comes from to ``[B, classes]``."""
+        tokens = batch.starts if self.token == "first" else batch.ends
+        x = hidden.index_select(0, torch.tensor(tokens, device=hidden.device))
         if self.dropout_first:
-            first = self.dropout(first)
-        result: Tensor = self.out(self.dropout(self.activation(self.dense(first))))
+            x = self.dropout(x)
+        if self.dense is not None and self.activation is not None:
+            x = self.activation(self.dense(x))
+        result: Tensor = self.out(self.dropout(x))
         return result
 
 
@@ -78,6 +96,34 @@ class MaskedLMHead(nn.Module):
         """``[n, H]`` (the positions with a target) and the word table ``[V, width]`` to ``[n, V]``."""
         x = self.norm(self.activation(self.dense(hidden)))
         return nn.functional.linear(x, words, self.bias)
+
+
+class LanguageModelHead(nn.Module):
+    """Vocabulary logits straight from the hidden states: a product with the word table, or with its own.
+
+    Args:
+        hidden: ``H``.
+        vocab: ``V``.
+        tied: to the word table.
+        bias: whether there is one.
+        scale: of the hidden states (T5's tied output: one by the root of ``H``).
+    """
+
+    def __init__(
+        self, hidden: int, vocab: int, *, tied: bool, bias: bool = False, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.out = None if tied else nn.Linear(hidden, vocab, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocab)) if bias else None
+        self.scale = scale
+
+    def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
+        """``[n, H]`` (the positions with a target) and the word table ``[V, H]`` to ``[n, V]``."""
+        if self.scale != 1.0:
+            hidden = hidden * self.scale
+        return nn.functional.linear(
+            hidden, words if self.out is None else self.out.weight, self.bias
+        )
 
 
 class ReplacedTokenHead(nn.Module):

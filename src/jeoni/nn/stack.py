@@ -1,31 +1,65 @@
 """The stack of blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
-from jeoni.nn.block import Block
+from jeoni.nn.context import Context
+from jeoni.nn.positions import RelativeBias
+from jeoni.ops.dropout import Dropout
 
 
 class Stack(nn.Module):
-    """Blocks one after the other; a last norm where the blocks normalize their input only."""
+    """Blocks one after the other; a last norm where the blocks normalize their input only.
 
-    def __init__(self, blocks: Sequence[Block], *, final_norm: nn.LayerNorm | None = None) -> None:
+    Args:
+        blocks: the distinct ones.
+        order: index of the block that each layer is; None: each block is one layer (Lan et al.,
+            "ALBERT", 2020, section 3.1, shares them).
+        final_norm: on the output.
+        bias: relative positions, one table for all layers (T5).
+        dropout: probability, on the normalized output (T5).
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        *,
+        order: Sequence[int] | None = None,
+        final_norm: nn.Module | None = None,
+        bias: RelativeBias | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.order = tuple(range(len(blocks)) if order is None else order)
         self.final_norm = final_norm
+        self.bias = bias
+        self.dropout = Dropout(dropout) if dropout else None
 
-    def forward(self, x: Tensor, lengths: tuple[int, ...]) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         """``[N, H]`` to ``[N, H]``."""
-        for block in self.blocks:
-            x = block(x, lengths)
-        return x if self.final_norm is None else self.final_norm(x)
+        for index, seen in self._layers(context):
+            x = self.blocks[index](x, seen)
+        return self._finish(x)
 
-    def states(self, x: Tensor, lengths: tuple[int, ...]) -> list[Tensor]:
-        """The input and the output of every block, ``L + 1`` of ``[N, H]``; the last is normalized."""
+    def states(self, x: Tensor, context: Context) -> list[Tensor]:
+        """The input and the output of every layer, ``L + 1`` of ``[N, H]``; the last is normalized."""
         states = [x]
-        for block in self.blocks:
-            states.append(block(states[-1], lengths))
-        if self.final_norm is not None:
-            states[-1] = self.final_norm(states[-1])
+        for index, seen in self._layers(context):
+            states.append(self.blocks[index](states[-1], seen))
+        states[-1] = self._finish(states[-1])
         return states
+
+    def _layers(self, context: Context) -> Iterator[tuple[int, Context]]:
+        """The block of each layer, and what it sees."""
+        if self.bias is not None:
+            context = replace(context, bias=self.bias(max(context.lengths)))
+        for index in self.order:
+            yield index, context
+
+    def _finish(self, x: Tensor) -> Tensor:
+        if self.final_norm is not None:
+            x = self.final_norm(x)
+        return x if self.dropout is None else self.dropout(x)

@@ -123,8 +123,39 @@ def _group(
     )
 
 
+@dataclass(frozen=True)
+class Sight:
+    """Which tokens of its own sequence a token sees, and how scores are scaled.
+
+    Attributes:
+        causal: itself and those before it.
+        window: those that are less than so far away; 0: however far.
+        scale: of the scores.
+    """
+
+    causal: bool
+    window: int
+    scale: float
+
+    def mask(self, length: int, like: Tensor) -> Tensor | None:
+        """0 where a query (row) sees a key (column), -inf elsewhere, ``[T, T]``; None: all are seen."""
+        far = 0 < self.window < length
+        if not self.causal and not far:
+            return None
+        full = torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device)
+        mask = full.triu(1) if self.causal else full.triu(self.window)
+        return mask + full.tril(-self.window) if far else mask
+
+
 def attend(
-    qkv: Tensor, lengths: tuple[int, ...], *, causal: bool = False, dropout: float = 0.0
+    qkv: Tensor,
+    lengths: tuple[int, ...],
+    *,
+    causal: bool = False,
+    window: int = 0,
+    dropout: float = 0.0,
+    bias: Tensor | None = None,
+    scale: float | None = None,
 ) -> Tensor:
     """Scaled dot-product attention within each sequence.
 
@@ -132,32 +163,100 @@ def attend(
         qkv: queries, keys, values, ``[N, 3, A, D]``.
         lengths: tokens of each sequence, summing to ``N``.
         causal: a token sees itself and those before it.
+        window: a token sees those that are less than so far away; 0 for all (Child et al., "Generating
+            long sequences with sparse transformers", 2019: the banded pattern).
         dropout: probability to drop an attention weight (0 outside training).
+        bias: added to the scores, ``[A, T, T]`` with at least the longest sequence's ``T``.
+        scale: of the scores; None: one by the root of ``D``.
 
     Returns:
         ``[N, A * D]``.
     """
-    if qkv.device.type == "cuda" and not dropout and qkv.dtype in (torch.bfloat16, torch.float16):
-        return _variable_length(qkv, lengths, causal)
+    sight = Sight(causal, window, qkv.shape[-1] ** -0.5 if scale is None else scale)
+    on_gpu, half = qkv.device.type == "cuda", qkv.dtype in (torch.bfloat16, torch.float16)
+    if on_gpu and half and not dropout and bias is None:
+        return _variable_length(qkv, lengths, sight)
     groups = groups_of(lengths, qkv.device)
-    if qkv.device.type == "cpu" and max(group.longest for group in groups) <= FUSED_FROM:
+    longest = max(group.longest for group in groups)
+    if bias is not None:
+        missing = max(0, longest - bias.shape[-1])
+        bias = torch.nn.functional.pad(bias, (0, missing, 0, missing)).to(qkv.dtype)
+    if not on_gpu and longest <= FUSED_FROM:
         with torch.autocast("cpu", enabled=False):
             result: Tensor = _Explicit.apply(  # type: ignore[no-untyped-call]
-                qkv, groups, causal, dropout
+                qkv, bias, groups, sight, dropout
             )
         return result
-    return _fused(qkv, groups, causal, dropout)
+    return _fused(qkv, bias, groups, sight, dropout)
 
 
-def _variable_length(qkv: Tensor, lengths: tuple[int, ...], causal: bool) -> Tensor:
+def attend_across(
+    query: Tensor,
+    keyvalue: Tensor,
+    lengths: tuple[int, ...],
+    memory_lengths: tuple[int, ...],
+    *,
+    dropout: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """Attention of each sequence to the sequence of the same number in another batch.
+
+    Args:
+        query: ``[N, A, D]``.
+        keyvalue: keys and values ``[M, 2, A, D]``.
+        lengths: tokens of each sequence of ``query``.
+        memory_lengths: tokens of each sequence of ``keyvalue``, as many.
+        dropout: probability to drop an attention weight.
+        scale: of the scores; None: one by the root of ``D``.
+
+    Returns:
+        ``[N, A * D]``.
+
+    Raises:
+        ValueError: not as many sequences on both sides.
+    """
+    if len(lengths) != len(memory_lengths):
+        raise ValueError(f"{len(lengths)} sequences look at {len(memory_lengths)}")
+    # Padded as a whole: batches are sorted by length, and what is decoded is short.
+    longest, memory_longest = max(lengths), max(memory_lengths)
+    rows, columns = _inside(lengths, query.device), _inside(memory_lengths, query.device)
+    q = query.new_zeros(len(lengths), longest, *query.shape[1:])
+    kv = keyvalue.new_zeros(len(lengths), memory_longest, *keyvalue.shape[1:])
+    q = q.masked_scatter(rows[..., None, None], query).transpose(1, 2)
+    kv = kv.masked_scatter(columns[..., None, None, None], keyvalue)
+    key, value = kv.permute(2, 0, 3, 1, 4).unbind(0)
+    mask = None if min(memory_lengths) == memory_longest else columns[:, None, None, :]
+    out = torch.nn.functional.scaled_dot_product_attention(
+        q, key, value, mask, dropout, scale=scale
+    )
+    return out.transpose(1, 2)[rows].flatten(1)
+
+
+def _inside(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """Where a padded batch ``[B, T]`` holds tokens."""
+    ticks = torch.arange(max(lengths), device=device)
+    return ticks < torch.tensor(lengths, device=device)[:, None]
+
+
+def _variable_length(qkv: Tensor, lengths: tuple[int, ...], sight: Sight) -> Tensor:
     """The packed GPU kernel: no padding anywhere."""
     from torch.nn.attention.varlen import varlen_attn
 
     ends = torch.tensor([0, *lengths], device=qkv.device).cumsum(0, dtype=torch.int32)
     query, key, value = qkv.unbind(1)
-    window = (-1, 0) if causal else (-1, -1)
+    reach = sight.window - 1  # -1: as far as there is
     longest = max(lengths)
-    out = varlen_attn(query, key, value, ends, ends, longest, longest, window_size=window)
+    out = varlen_attn(
+        query,
+        key,
+        value,
+        ends,
+        ends,
+        longest,
+        longest,
+        window_size=(reach, 0 if sight.causal else reach),
+        scale=sight.scale,
+    )
     assert isinstance(out, Tensor)
     return out.flatten(1)
 
@@ -182,23 +281,26 @@ def _place(target: Tensor, group: Group, padded: Tensor) -> None:
         target.index_copy_(0, group.tokens, padded.flatten(0, 1).index_select(0, group.inside))
 
 
-def _causal_bias(length: int, like: Tensor) -> Tensor:
-    return torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device).triu_(
-        1
-    )
-
-
-def _fused(qkv: Tensor, groups: Sequence[Group], causal: bool, dropout: float) -> Tensor:
+def _fused(
+    qkv: Tensor, bias: Tensor | None, groups: Sequence[Group], sight: Sight, dropout: float
+) -> Tensor:
     """torch's fused kernel, a group at a time."""
     heads, size = qkv.shape[2:]
     parts, tokens = [], []
     for group in groups:
         query, key, value = _padded(qkv, group).unbind(0)
-        mask = group.bias(query)
-        if mask is not None and causal:
-            mask = mask + _causal_bias(group.longest, query)
+        parts_of_mask = [
+            group.bias(query),
+            None if bias is None else bias[:, : group.longest, : group.longest],
+        ]
+        only_causal = sight.causal and not 0 < sight.window < group.longest
+        only_causal = only_causal and all(part is None for part in parts_of_mask)
+        if not only_causal:
+            parts_of_mask.append(sight.mask(group.longest, query))
+        masks = [part for part in parts_of_mask if part is not None]
+        mask = sum(masks[1:], masks[0]) if masks else None
         out = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, mask, dropout, is_causal=causal and mask is None
+            query, key, value, mask, dropout, is_causal=only_causal, scale=sight.scale
         )
         out = out.transpose(1, 2).reshape(-1, heads * size)
         if group.span is not None:
@@ -225,19 +327,30 @@ class _Explicit(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, qkv: Tensor, groups: Sequence[Group], causal: bool, dropout: float
+        ctx: Any,
+        qkv: Tensor,
+        bias: Tensor | None,
+        groups: Sequence[Group],
+        sight: Sight,
+        dropout: float,
     ) -> Tensor:
         heads, size = qkv.shape[2:]
         out = torch.empty(qkv.shape[0], heads * size, dtype=qkv.dtype)
         saved: list[Tensor | None] = []
         scale = 1.0
+        longest = None
         for group in groups:
             query, key, value = _padded(qkv, group).flatten(1, 2).contiguous().unbind(0)
-            query = query * size**-0.5
+            query = query * sight.scale
             scores = torch.bmm(query, key.transpose(1, 2))
-            group.mask(scores.view(group.sequences, heads, group.longest, group.longest))
-            if causal:
-                scores.add_(_causal_bias(group.longest, scores))
+            by_head = scores.view(group.sequences, heads, group.longest, group.longest)
+            if bias is not None:
+                by_head += bias[:, : group.longest, : group.longest]
+            group.mask(by_head)
+            if group.longest != longest:
+                longest, unseen = group.longest, sight.mask(group.longest, scores)
+            if unseen is not None:
+                scores += unseen
             weights = torch.softmax(scores, -1)
             keep, kept = None, weights
             if dropout:
@@ -248,19 +361,22 @@ class _Explicit(torch.autograd.Function):
                 context.mul_(scale)
             context = context.view(group.sequences, heads, -1, size).transpose(1, 2)
             _place(out.view(-1, heads, size), group, context)
-            if ctx.needs_input_grad[0]:
+            if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
                 saved += [query, key, value, weights, kept, keep]
         ctx.save_for_backward(*saved)
         ctx.groups, ctx.scale, ctx.shape = groups, scale, qkv.shape
+        ctx.sight, ctx.bias_shape = sight, None if bias is None else bias.shape
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         heads, size = ctx.shape[2:]
         grad = gradients[0].view(-1, heads, size)
         if ctx.scale != 1.0:
             grad = grad * ctx.scale
         result = torch.empty(ctx.shape, dtype=grad.dtype)
+        # Summed over sequences in float32: there are many.
+        d_bias = torch.zeros(ctx.bias_shape) if ctx.needs_input_grad[1] else None
         saved = ctx.saved_tensors
         for number, group in enumerate(ctx.groups):
             query, key, value, weights, kept, keep = saved[6 * number : 6 * number + 6]
@@ -270,12 +386,15 @@ class _Explicit(torch.autograd.Function):
             if keep is not None:
                 d_weights *= keep
             d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-            d_query = torch.bmm(d_scores, key).mul_(size**-0.5)  # the saved queries are scaled
+            if d_bias is not None:
+                part = d_scores.view(group.sequences, heads, group.longest, group.longest)
+                d_bias[:, : group.longest, : group.longest] += part.sum(0, dtype=torch.float32)
+            d_query = torch.bmm(d_scores, key).mul_(ctx.sight.scale)  # the saved queries are scaled
             parts = (d_query, torch.bmm(d_scores.transpose(1, 2), query), d_value)
             stacked = torch.stack(parts, 1).view(group.sequences, heads, 3, -1, size)
             # [b, A, 3, T, D] -> [b, T, 3, A, D]
             _place(result, group, stacked.permute(0, 3, 2, 1, 4))
-        return result, None, None, None
+        return result, None if d_bias is None else d_bias.to(grad.dtype), None, None, None
 
 
 def _padded_gradient(grad: Tensor, group: Group) -> Tensor:

@@ -98,8 +98,7 @@ class Classification(Task[list[float], LabelPrediction]):
 
     def logits(self, batch: Batch) -> Tensor:
         """``[B, classes]``."""
-        starts = torch.tensor(batch.starts, device=batch.ids.device)
-        result: Tensor = self.model.heads[HEAD](self.model(batch), starts)
+        result: Tensor = self.model.heads[HEAD](self.model(batch), batch)
         return result
 
     def loss(self, logits: Tensor, batch: Batch) -> Loss:

@@ -1,0 +1,23 @@
+"""What the blocks of a stack see beside the tokens that pass through them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The same for every block of a stack.
+
+    Attributes:
+        lengths: tokens of each sequence, summing to ``N``.
+        bias: added to the attention scores of every sequence, ``[A, T, T]``; a sequence of ``t`` tokens
+            takes the first ``t`` rows and columns (relative positions).
+        memory: what a decoder attends to: the encoder's output, ``[M, H]``.
+        memory_lengths: tokens of each sequence in ``memory``, as many sequences as ``lengths`` has.
+    """
+
+    lengths: tuple[int, ...]
+    bias: Tensor | None = None
+    memory: Tensor | None = None
+    memory_lengths: tuple[int, ...] = ()
