@@ -1,8 +1,14 @@
-"""The same model twice: in ``transformers`` (eager, float32) and as a folder that jeoni loads."""
+"""The same model twice: in ``transformers`` (eager, float32) and as a folder that jeoni loads.
 
+What is here is right for encoders. A family that is called otherwise has ``peer_<family>.py`` beside
+this file, with functions of the same name and arguments: ``fit``, ``make``, ``draw_batch``, ``run``,
+``forward``, ``specs`` (see ``OWN``).
+"""
+
+import importlib.util
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +30,8 @@ from jeoni.models.spec import ArchSpec
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
+Outputs = tuple[list[Tensor], dict[str, Tensor]]
+"""Hidden states of all layers, and the logits of every head by kind."""
 WEIGHTS = "model.safetensors"
 SMALL = ArchSpec(
     vocab=101, hidden=48, layers=2, heads=3, feed_forward=40, width=48, positions=20, segments=2
@@ -47,21 +55,49 @@ def kinds_of(family: Family, architecture: str) -> frozenset[str]:
     return next(kinds for kinds, name in family.architectures.items() if name == architecture)
 
 
+OWN = ("fit", "make", "draw_batch", "run", "forward")
+
+
+def own(family: str, function: str) -> Callable[..., Any] | None:
+    """The family's own version of a function of this file, if it has one."""
+    module = f"peer_{family.replace('-', '_')}"
+    if importlib.util.find_spec(module) is None:
+        return None
+    found: Callable[..., Any] | None = getattr(importlib.import_module(module), function, None)
+    return found
+
+
 def fit(spec: ArchSpec, family: Family) -> ArchSpec:
-    """``spec``, without a factorized width where the family has none."""
+    """``spec`` as the family can have it: its fixed fields, no factorized width where it has none."""
+    if special := own(family.name, "fit"):
+        fitted: ArchSpec = special(spec, family)
+        return fitted
+    spec = replace(spec, **family.fixed)
     return spec if "width" in family.config else replace(spec, width=spec.hidden)
+
+
+def config_values(family: Family, spec: ArchSpec) -> dict[str, Any]:
+    """The keys of config.json that describe ``spec``."""
+    values = {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
+    return values | dict(family.write(spec) if family.write is not None else {})
 
 
 def make(family: Family, architecture: str, spec: ArchSpec, seed: int = 0, **extra: Any) -> Any:
     """A model of ``transformers`` with every weight drawn anew: no zero bias, no norm of one."""
-    values = {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
-    config = AutoConfig.for_model(family.name, **(values | extra))
+    if special := own(family.name, "make"):
+        return special(family, architecture, spec, seed, **extra)
+    config = AutoConfig.for_model(family.name, **(config_values(family, spec) | extra))
     model = getattr(transformers, architecture)._from_config(config, attn_implementation="eager")
+    scramble(model, seed)
+    return model.eval()
+
+
+def scramble(model: Any, seed: int = 0) -> None:
+    """Draw every weight anew: no zero bias, no norm of one."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         mean = 1.0 if parameter.dim() == 1 else 0.0
         parameter.data.normal_(mean, 0.2, generator=generator)
-    return model.eval()
 
 
 def reload(folder: Path, architecture: str) -> tuple[Any, dict[str, Any]]:
@@ -74,25 +110,34 @@ def reload(folder: Path, architecture: str) -> tuple[Any, dict[str, Any]]:
     return model.eval(), info
 
 
-def draw_batch(lengths: Sequence[int], spec: ArchSpec, seed: int = 0) -> Batch:
+def draw_batch(
+    lengths: Sequence[int], spec: ArchSpec, seed: int = 0, family: str = "bert"
+) -> Batch:
+    if special := own(family, "draw_batch"):
+        drawn: Batch = special(lengths, spec, seed)
+        return drawn
     generator = torch.Generator().manual_seed(seed)
     ids = [torch.randint(spec.vocab, (n,), generator=generator).tolist() for n in lengths]
-    types = [torch.randint(spec.segments, (n,), generator=generator).tolist() for n in lengths]
+    kinds = max(spec.segments, 1)
+    types = [torch.randint(kinds, (n,), generator=generator).tolist() for n in lengths]
     return Batch.pack(ids, types)
 
 
-def run(theirs: Any, batch: Batch, vocab: int) -> tuple[list[Tensor], dict[str, Tensor]]:
+def run(theirs: Any, batch: Batch, vocab: int) -> Outputs:
     """Hidden states and logits of ``transformers`` on the batch, padded, then without the padding."""
+    if special := own(theirs.config.model_type, "run"):
+        right: Outputs = special(theirs, batch, vocab)
+        return right
     longest = max(batch.lengths)
     real = torch.arange(longest) < torch.tensor(batch.lengths)[:, None]
     ids = torch.randint(vocab, real.shape)  # whatever is at padding must not matter
     ids[real] = batch.ids
-    segments = torch.zeros_like(ids)
-    segments[real] = batch.segments
-    out = theirs(
-        input_ids=ids, token_type_ids=segments, attention_mask=real.long(),
-        output_hidden_states=True,
-    )  # fmt: skip
+    inputs = {"input_ids": ids, "attention_mask": real.long()}
+    if getattr(theirs.config, "type_vocab_size", 0) > 1:
+        segments = torch.zeros_like(ids)
+        segments[real] = batch.segments
+        inputs["token_type_ids"] = segments
+    out = theirs(**inputs, output_hidden_states=True)
     logits = {}
     if "start_logits" in out:
         logits["span"] = torch.stack([out.start_logits, out.end_logits], -1)[real]
@@ -128,8 +173,11 @@ def logits_of(model: Model, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
     return {kind: call[kind](head) for kind, head in model.heads.items()}
 
 
-def forward(model: Model, batch: Batch) -> tuple[list[Tensor], dict[str, Tensor]]:
+def forward(model: Model, batch: Batch) -> Outputs:
     """Hidden states and logits of jeoni."""
+    if special := own(model.family.name, "forward"):
+        mine: Outputs = special(model, batch)
+        return mine
     states = model.backbone.states(batch)
     return states, logits_of(model, states[-1], batch)
 

@@ -73,13 +73,13 @@ def assert_equal(theirs: Any, ours: Model, batch: Batch, tolerance: float = 1e-5
 def test_states_and_logits(family: str, architecture: str, name: str, folders: Path) -> None:
     theirs, ours = both(folders, family, architecture, SPECS[name])
     assert ours.heads.keys() == peers.kinds_of(FAMILIES[family], architecture)
-    assert_equal(theirs, ours, peers.draw_batch(LENGTHS, ours.spec))
+    assert_equal(theirs, ours, peers.draw_batch(LENGTHS, ours.spec, family=family))
 
 
 @pytest.mark.parametrize(("family", "architecture"), peers.architectures())
 def test_packed_equals_one_by_one(family: str, architecture: str, folders: Path) -> None:
     theirs, ours = both(folders, family, architecture)
-    batch = peers.draw_batch(LENGTHS, ours.spec)
+    batch = peers.draw_batch(LENGTHS, ours.spec, family=family)
     with torch.no_grad():
         states, logits = peers.forward(ours, batch)
     for i, (start, length) in enumerate(zip(batch.starts, batch.lengths, strict=True)):
@@ -126,7 +126,7 @@ def gradients_by_their_names(model: Model) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("family", "architecture"), peers.architectures())
 def test_gradients(family: str, architecture: str, name: str, folders: Path) -> None:
     theirs, ours = both(folders, family, architecture, SPECS[name])
-    batch = peers.draw_batch(LENGTHS, ours.spec)
+    batch = peers.draw_batch(LENGTHS, ours.spec, family=family)
     for model in (theirs, ours):
         model.zero_grad()
     states, logits = peers.forward(ours, batch)
@@ -179,7 +179,9 @@ def test_any_size(family: str, spec: ArchSpec, data: st.DataObject, tmp_path: Pa
     lengths = data.draw(st.lists(st.integers(1, spec.positions), min_size=1, max_size=5))
     # A norm over one or two numbers magnifies rounding: compare a little more loosely.
     tolerance = 1e-5 if min(spec.width, spec.hidden) > 4 else 1e-3
-    assert_equal(theirs, hub.load(tmp_path), peers.draw_batch(lengths, spec), tolerance)
+    assert_equal(
+        theirs, hub.load(tmp_path), peers.draw_batch(lengths, spec, family=family), tolerance
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -284,7 +286,7 @@ def test_presets_are_the_size_of_their_peer(name: str) -> None:
 def make_bare(family: Family, spec: ArchSpec) -> Any:
     import transformers
 
-    values = {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
+    values = peers.config_values(family, spec)
     config = transformers.AutoConfig.for_model(family.name, **values)
     return transformers.AutoModel.from_config(config)
 

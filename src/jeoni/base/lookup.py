@@ -30,6 +30,8 @@ def find(package: str, name: str, attribute: str) -> Any:
         return _find_foreign(name)
     known = names(package)
     if name not in known:
+        name = name.replace("-", "_")  # as files are called
+    if name not in known:
         raise UserError(
             f"there is no {attribute.lower()} named {name!r}", hint=suggest(name, known)
         )
