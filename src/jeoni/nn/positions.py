@@ -30,18 +30,20 @@ class SinusoidalPositions(nn.Module):
     (The paper takes them by turns; a model that learns does not mind, and checkpoints have halves.)
     """
 
+    table: Tensor
+
     def __init__(self, positions: int, width: int) -> None:
         super().__init__()
-        self.positions, self.width = positions, width
+        # In float64: an angle of a far position has no digits left for its sine in float32.
+        half = -(-width // 2)
+        rates = 10000.0 ** (torch.arange(half, dtype=torch.float64) * (-2 / width))
+        angles = torch.arange(positions, dtype=torch.float64)[:, None] * rates
+        table = torch.cat([angles.sin(), angles[:, : width // 2].cos()], -1)
+        self.register_buffer("table", table.float(), persistent=False)
 
     def forward(self, positions: Tensor) -> Tensor:
         """``[N]`` to ``[N, width]``."""
-        half = -(-self.width // 2)
-        rates = torch.exp(
-            torch.arange(half, device=positions.device) * (-2 * math.log(10000) / self.width)
-        )
-        angles = positions[:, None] * rates
-        return torch.cat([angles.sin(), angles[:, : self.width // 2].cos()], -1)
+        return nn.functional.embedding(positions, self.table)
 
 
 class RelativeBias(nn.Module):
@@ -55,10 +57,16 @@ class RelativeBias(nn.Module):
         buckets: rows of the table.
         distance: all that are farther share the last bucket.
         bidirectional: half of the buckets for tokens that come later; else those are not seen.
+
+    Raises:
+        ValueError: too few buckets to tell distances apart, or all distances have a bucket of their own.
     """
 
     def __init__(self, *, heads: int, buckets: int, distance: int, bidirectional: bool) -> None:
         super().__init__()
+        exact = buckets // (4 if bidirectional else 2)
+        if not 0 < exact < distance:
+            raise ValueError(f"{buckets} buckets do not cover distances up to {distance}")
         self.table = nn.Embedding(buckets, heads)
         self.buckets, self.distance, self.bidirectional = buckets, distance, bidirectional
 
