@@ -51,7 +51,8 @@ def draw(lengths: tuple[int, ...], heads: int = 2, size: int = 4, seed: int = 0)
 
 def gradient(result: Tensor, qkv: Tensor) -> Tensor:
     """Gradient of a fixed, uneven weighting of the result."""
-    weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view_as(result)
+    weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype, device=result.device)
+    weights = weights.view_as(result)
     (grad,) = torch.autograd.grad((result * weights).sum(), qkv)
     return grad
 
@@ -243,6 +244,9 @@ def test_gpu_paths_equal_the_cpu(causal: bool, dropout: float) -> None:
     """``dropout`` of next to nothing takes the grouped path, none the variable-length kernel."""
     lengths = (33, 1, 32, 200, 5)
     qkv = draw(lengths, heads=2, size=64).bfloat16()
-    ours = attend(qkv.cuda(), lengths, causal=causal, dropout=dropout).cpu().float()
-    right = attend(qkv.float(), lengths, causal=causal)
-    assert (ours - right).norm() < 0.02 * right.norm()
+    on_gpu, on_cpu = qkv.cuda().requires_grad_(), qkv.float().requires_grad_()
+    ours = attend(on_gpu, lengths, causal=causal, dropout=dropout)
+    right = attend(on_cpu, lengths, causal=causal)
+    assert (ours.cpu().float() - right).norm() < 0.02 * right.norm()
+    mine, theirs = gradient(ours, on_gpu).cpu().float(), gradient(right, on_cpu)
+    assert (mine - theirs).norm() < 0.03 * theirs.norm()

@@ -61,6 +61,11 @@ class Group:
         for sequence, length in self.short:
             scores[sequence, :, :, length:] = float("-inf")
 
+    def open_padding(self, scores: Tensor) -> None:
+        """Let padded queries see everything: what sees nothing has no softmax. Nobody reads them."""
+        for sequence, length in self.short:
+            scores[sequence, :, length:] = 0
+
     def bias(self, like: Tensor) -> Tensor | None:
         """0 at tokens, -inf at padding, ``[b, 1, 1, T]``; None when there is no padding."""
         if not self.short:
@@ -289,18 +294,9 @@ def _fused(
     parts, tokens = [], []
     for group in groups:
         query, key, value = _padded(qkv, group).unbind(0)
-        parts_of_mask = [
-            group.bias(query),
-            None if bias is None else bias[:, : group.longest, : group.longest],
-        ]
-        only_causal = sight.causal and not 0 < sight.window < group.longest
-        only_causal = only_causal and all(part is None for part in parts_of_mask)
-        if not only_causal:
-            parts_of_mask.append(sight.mask(group.longest, query))
-        masks = [part for part in parts_of_mask if part is not None]
-        mask = sum(masks[1:], masks[0]) if masks else None
+        mask, is_causal = _mask(group, bias, sight, query)
         out = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, mask, dropout, is_causal=only_causal, scale=sight.scale
+            query, key, value, mask, dropout, is_causal=is_causal, scale=sight.scale
         )
         out = out.transpose(1, 2).reshape(-1, heads * size)
         if group.span is not None:
@@ -316,6 +312,19 @@ def _fused(
     return torch.empty_like(qkv[:, 0].flatten(1)).index_copy(
         0, torch.cat(tokens), torch.cat(parts).to(qkv.dtype)
     )
+
+
+def _mask(
+    group: Group, bias: Tensor | None, sight: Sight, like: Tensor
+) -> tuple[Tensor | None, bool]:
+    """All that is added to a group's scores, and whether the kernel's own causal mask does instead."""
+    length = group.longest
+    parts = [group.bias(like), None if bias is None else bias[:, :length, :length]]
+    near = not 0 < sight.window < length
+    if sight.causal and near and parts == [None, None]:
+        return None, True
+    masks = [part for part in (*parts, sight.mask(length, like)) if part is not None]
+    return sum(masks[1:], masks[0]) if masks else None, False
 
 
 class _Explicit(torch.autograd.Function):
@@ -351,6 +360,7 @@ class _Explicit(torch.autograd.Function):
                 longest, unseen = group.longest, sight.mask(group.longest, scores)
             if unseen is not None:
                 scores += unseen
+                group.open_padding(by_head)
             weights = torch.softmax(scores, -1)
             keep, kept = None, weights
             if dropout:
