@@ -28,12 +28,17 @@ class Backbone(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Hidden states of the last layer, ``[N, H]``."""
-        result: Tensor = self.stack(self.embed(batch), Context(lengths=batch.lengths))
+        result: Tensor = self.stack(self.embed(batch), self.context(batch))
         return result
 
     def states(self, batch: Batch) -> list[Tensor]:
         """Embedding output and every layer's output, ``L + 1`` of ``[N, H]``."""
-        return self.stack.states(self.embed(batch), Context(lengths=batch.lengths))
+        return self.stack.states(self.embed(batch), self.context(batch))
+
+    @staticmethod
+    def context(batch: Batch) -> Context:
+        """What the blocks see."""
+        return Context(lengths=batch.lengths, positions=batch.positions)
 
     def embed(self, batch: Batch) -> Tensor:
         """Embedding output, ``[N, H]``."""
@@ -81,7 +86,12 @@ class EncoderDecoder(nn.Module):
     def context(batch: Batch, memory: Tensor) -> Context:
         """What the decoder's blocks see."""
         assert batch.decoder is not None
-        return Context(lengths=batch.decoder.lengths, memory=memory, memory_lengths=batch.lengths)
+        return Context(
+            lengths=batch.decoder.lengths,
+            positions=batch.decoder.positions,
+            memory=memory,
+            memory_lengths=batch.lengths,
+        )
 
 
 def build(spec: ArchSpec) -> nn.Module:

@@ -1,5 +1,7 @@
 """Multi-head attention over packed sequences, with fused projections."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from jeoni.nn.context import Context
@@ -18,7 +20,13 @@ class SelfAttention(nn.Module):
         window: a token sees others that are less than so far away (itself: 0 away); 0 for all.
         bias: whether the projections have one.
         scaled: scores divided by the root of ``D`` (T5 does not).
+
+    Attributes:
+        rotate: from queries, keys and values ``[N, 3, A, D]`` and positions ``[N]`` to the same with
+            positions in them (rotary embeddings); None: nothing is done.
     """
+
+    rotate: Callable[[Tensor, Tensor], Tensor] | None
 
     def __init__(
         self,
@@ -41,10 +49,14 @@ class SelfAttention(nn.Module):
         self.scale = size**-0.5 if scaled else 1.0
         self.qkv = nn.Linear(hidden, 3 * heads * size, bias=bias)
         self.out = nn.Linear(heads * size, hidden, bias=bias)
+        self.rotate = None
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """``[N, H]`` to ``[N, H]``."""
         qkv = self.qkv(x).view(x.shape[0], 3, self.heads, -1)
+        if self.rotate is not None:
+            assert context.positions is not None
+            qkv = self.rotate(qkv, context.positions)
         result: Tensor = self.out(
             attend(
                 qkv,

@@ -11,6 +11,7 @@ class Context:
 
     Attributes:
         lengths: tokens of each sequence, summing to ``N``.
+        positions: of each token in its own sequence, ``[N]``.
         bias: added to the attention scores of every sequence, ``[A, T, T]``; a sequence of ``t`` tokens
             takes the first ``t`` rows and columns (relative positions).
         memory: what a decoder attends to: the encoder's output, ``[M, H]``.
@@ -18,6 +19,7 @@ class Context:
     """
 
     lengths: tuple[int, ...]
+    positions: Tensor | None = None
     bias: Tensor | None = None
     memory: Tensor | None = None
     memory_lengths: tuple[int, ...] = ()
