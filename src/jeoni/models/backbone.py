@@ -1,5 +1,7 @@
 """The one transformer that families are presets of."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -146,7 +148,7 @@ def _stack(spec: ArchSpec, *, causal: bool, decoder: bool = False) -> Stack:
         order=None if decoder else [i * count // spec.layers for i in range(spec.layers)],
         final_norm=_norm(spec, spec.hidden) if spec.normed_output else None,
         bias=bias,
-        dropout=spec.inner_dropout,
+        dropout=spec.output_dropout,
     )
 
 
@@ -194,15 +196,23 @@ def _norm(spec: ArchSpec, width: int) -> nn.Module:
     return norm(spec.norm_kind, width, spec.norm_eps)
 
 
-def initialize(module: nn.Module, *, std: float, seed: int) -> None:
+Spread = Callable[[str], float | Tensor]
+"""Standard deviation of a weight's fresh values, by its name: one for all, or one a row."""
+
+
+def initialize(module: nn.Module, *, std: float | Spread, seed: int) -> None:
     """Fresh weights as published for BERT: normal(0, std), biases 0, norms 1 (float32, on the CPU).
 
-    The result depends on the seed and the module's shapes only.
+    The result depends on the seed, ``std`` and the module's shapes only.
     """
     generator = torch.Generator().manual_seed(seed)
-    for part in module.modules():
+    for name, part in module.named_modules():
         if isinstance(part, nn.Linear | nn.Embedding):
-            nn.init.normal_(part.weight, 0.0, std, generator=generator)
+            own = std(f"{name}.weight" if name else "weight") if callable(std) else std
+            rows = isinstance(own, Tensor)
+            nn.init.normal_(part.weight, 0.0, 1.0 if rows else float(own), generator=generator)
+            if isinstance(own, Tensor):
+                part.weight.data.mul_(own[:, None])
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
         if isinstance(part, nn.LayerNorm | nn.RMSNorm):

@@ -12,8 +12,8 @@ from jeoni.models.spec import ArchSpec
 from jeoni.nn.activations import ACTIVATIONS
 
 REQUIRED = ("vocab", "hidden", "layers", "heads", "feed_forward")
-MAY_BE_ZERO = ("segments",)
-PROBABILITIES = ("dropout", "attention_dropout")
+MAY_BE_ZERO = ("segments", "decoder_layers", "decoder_start", "position_offset")
+PROBABILITIES = ("dropout", "attention_dropout", "inner_dropout", "output_dropout")
 
 
 def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec:
@@ -25,7 +25,10 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     values = dict(family.fixed)
     values |= {ours: config[theirs] for ours, theirs in family.config.items() if theirs in config}
     if family.read is not None:
-        values |= family.read(config)
+        try:
+            values |= family.read(config)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
     missing = [family.config.get(name, name) for name in REQUIRED if name not in values]
     if missing:
         raise UserError(f"{where}: missing {', '.join(missing)}")
@@ -42,6 +45,11 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
         raise UserError(
             f"{where}: {family.config.get('hidden', 'hidden')} {values['hidden']} "
             f"is not a multiple of {values['heads']} heads"
+        )
+    if values.get("decoder_start", 0) >= values["vocab"]:
+        raise UserError(
+            f"{where}: a decoder that starts with id {values['decoder_start']}, "
+            f"but the vocabulary has {values['vocab']}"
         )
     kind = config.get("position_embedding_type", "absolute")
     if kind != "absolute":
@@ -72,12 +80,12 @@ def field_problem(name: str, kind: Any, value: Any) -> str | None:
 def write_config(model: Model) -> dict[str, Any]:
     """config.json of a model."""
     family = model.family
-    config = {**family.config_constants, **model.config, "model_type": family.name}
+    config = {**family.constants(model.spec), **model.config, "model_type": family.name}
     config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
-    if family.write is not None:
-        config |= family.write(model.spec)
     kinds = frozenset(model.heads.keys())
     config["architectures"] = [family.architectures.get(kinds, family.architectures[frozenset()])]
+    if family.write is not None:
+        config |= family.write(model.spec)
     config["torch_dtype"] = "float32"
     for key in ("dtype", "num_labels", "id2label", "label2id"):
         config.pop(key, None)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from jeoni.models import backbone
 from jeoni.models.spec import ArchSpec
@@ -40,11 +40,13 @@ class Family:
         config: for each field of ``spec`` that config.json holds as it is, its key there.
         read: further fields of ``spec``, or better values, from a whole config.json.
         write: the inverse of ``read``: further keys of config.json.
-        config_constants: other keys that a written config.json needs.
+        config_constants: other keys that a written config.json needs; from the spec, if a function.
         prefix: what precedes the body's names when a head is in the checkpoint too.
+        bare: kinds of heads beside which the body's names have no prefix all the same.
         body: weight names of the backbone.
         heads: weight names of each kind of head.
-        tied: names in the checkpoint that repeat the word table; written by nobody, ignored on reading.
+        tied: names in the checkpoint that repeat the word table; written by nobody, ignored on reading
+            (but for a head that has a row for the name, and a table of its own there).
         ignored: endings of names that hold no weights (buffers).
         legacy: (old, new) endings of names that older checkpoints use.
         classification: style of the sequence classification head.
@@ -53,6 +55,8 @@ class Family:
         architectures: class that ``transformers`` loads for a set of head kinds.
         tokenizer: class of ``transformers``' tokenizer, written to tokenizer_config.json.
         lowercase: default when only a vocab.txt is there.
+        std: standard deviation of the fresh values of a weight (one, or one a row), from the spec and
+            the weight's name in ``Model``; None: ``init_range`` for all.
     """
 
     name: str
@@ -62,8 +66,11 @@ class Family:
     config: Mapping[str, str]
     read: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     write: Callable[[Any], Mapping[str, Any]] | None = None
-    config_constants: Mapping[str, Any] = field(default_factory=dict)
+    config_constants: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] = field(
+        default_factory=dict
+    )
     prefix: str
+    bare: Sequence[str] = ()
     body: Sequence[Row]
     heads: Mapping[str, Sequence[Row]]
     tied: Sequence[str] = ()
@@ -75,3 +82,9 @@ class Family:
     architectures: Mapping[frozenset[str], str]
     tokenizer: str
     lowercase: bool = True
+    std: Callable[[Any, str], float | Tensor] | None = None
+
+    def constants(self, spec: ArchSpec) -> Mapping[str, Any]:
+        """Keys of config.json that stand where the checkpoint had none."""
+        found = self.config_constants
+        return found(spec) if callable(found) else found

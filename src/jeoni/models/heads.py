@@ -33,12 +33,8 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
         case "masked_lm":
             return masked_lm_head(model)
         case "language_model":
-            return LanguageModelHead(
-                model.spec.hidden,
-                model.spec.vocab,
-                tied="out.weight" not in tensors,
-                bias="bias" in tensors,
-                scale=model.spec.output_scale,
+            return language_model_head(
+                model, tied="out.weight" not in tensors, bias="bias" in tensors
             )
         case "replaced_token":
             return ReplacedTokenHead(model.spec.hidden, activation=model.spec.activation)
@@ -48,7 +44,8 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
 def classification_head(model: Model, classes: int) -> ClassificationHead:
     """A sequence classification head in the style of the model's family."""
     style = model.family.classification
-    dropout = model.config.get("classifier_dropout")
+    constants = model.family.constants(model.spec)
+    dropout = model.config.get("classifier_dropout", constants.get("classifier_dropout"))
     return ClassificationHead(
         model.spec.hidden,
         classes,
@@ -57,6 +54,19 @@ def classification_head(model: Model, classes: int) -> ClassificationHead:
         dropout_first=style.dropout_first,
         token=style.token,
         bias=style.bias,
+    )
+
+
+def language_model_head(
+    model: Model, *, tied: bool | None = None, bias: bool = False
+) -> LanguageModelHead:
+    """A head that writes; tied as the model's spec says, unless ``tied`` says otherwise."""
+    return LanguageModelHead(
+        model.spec.hidden,
+        model.spec.vocab,
+        tied=model.spec.tied if tied is None else tied,
+        bias=bias,
+        scale=model.spec.output_scale,
     )
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from jeoni.base import files, lookup
 from jeoni.base.errors import UserError
 from jeoni.models import tensors as tensor_files
-from jeoni.models.backbone import initialize
 from jeoni.models.config_file import read_labels, read_spec, write_config
 from jeoni.models.family import Family
 from jeoni.models.heads import build_head
@@ -41,12 +40,7 @@ def load(
         UserError: not there, damaged, not a family jeoni knows, or tensors missing or mis-shaped
             (all of them are named).
     """
-    folder = resolve(where)
-    config = files.read_json(folder / CONFIG)
-    if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG}: not a JSON object")
-    own = lookup.find(FAMILIES, family, "FAMILY") if family else _family(config, folder)
-    spec = read_spec(own, config, str(folder / CONFIG))
+    folder, config, own, spec = described(where, family=family)
     tokenizer = _tokenizer(folder)
     if tokenizer is not None and tokenizer.vocab_size > spec.vocab:
         raise UserError(
@@ -64,11 +58,38 @@ def load(
         labels=read_labels(config, str(folder / CONFIG)),
     )
     if init == "random":
-        initialize(model.backbone, std=spec.init_range, seed=seed)
+        model.draw(model.backbone, "backbone", seed)
         model.fresh = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
     else:
         _fill(model, tensor_files.read(folder), folder)
     return model.eval()
+
+
+def described(
+    where: str | Path, *, family: str | None = None
+) -> tuple[Path, dict[str, Any], Family, ArchSpec]:
+    """What a checkpoint's config.json says: the folder, the file, the family, the architecture.
+
+    Args: as for ``load``. No weights are read.
+    """
+    folder = resolve(where)
+    config = files.read_json(folder / CONFIG)
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / CONFIG}: not a JSON object")
+    own = own_family(family) if family else _family(config, folder)
+    return folder, config, own, read_spec(own, config, str(folder / CONFIG))
+
+
+def own_family(path: str) -> Family:
+    """The family of a name, or of a path ``package.module:NAME``.
+
+    Raises:
+        UserError: there is none, or it is something else.
+    """
+    family = lookup.find(FAMILIES, path, "FAMILY")
+    if not isinstance(family, Family):
+        raise UserError(f"{path!r} is not a family of models but {type(family).__name__}")
+    return family
 
 
 def create(
@@ -79,25 +100,25 @@ def create(
     Raises:
         UserError: no such family or preset.
     """
-    found: Family = lookup.find(FAMILIES, family, "FAMILY")
+    found = own_family(family)
     if isinstance(preset, str):
         if preset not in found.presets:
             hint = lookup.suggest(preset, list(found.presets))
             raise UserError(f"family {family!r} has no preset {preset!r}", hint=hint)
         preset = found.presets[preset]
     model = Model(family=found, spec=preset, backbone=found.build(preset), tokenizer=tokenizer)
-    initialize(model.backbone, std=preset.init_range, seed=seed)
+    model.draw(model.backbone, "backbone", seed)
     model.fresh = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
     return model.eval()
 
 
-def presets() -> dict[str, tuple[str, ArchSpec]]:
-    """Every preset of every family: name to (family, spec)."""
-    found: dict[str, tuple[str, ArchSpec]] = {}
-    for family in lookup.names(FAMILIES):
-        data: Family = lookup.find(FAMILIES, family, "FAMILY")
-        found |= {name: (family, spec) for name, spec in data.presets.items()}
-    return found
+def presets(family: str | None = None) -> dict[str, tuple[str, ArchSpec]]:
+    """Every preset of one family, or of all: name to (family, spec)."""
+    return {
+        preset: (name, spec)
+        for name in ([family] if family else lookup.names(FAMILIES))
+        for preset, spec in own_family(name).presets.items()
+    }
 
 
 def save(model: Model, folder: Path) -> Path:
@@ -146,9 +167,7 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
 def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Put the checkpoint's tensors where they belong; keep the rest as spare."""
     family, spec = model.family, model.spec
-    named = _normalized(tensors, family)
-    if model.config.get("tie_word_embeddings") is False and named.keys() & set(family.tied):
-        raise UserError(f"{folder}: vocabulary weights that are not tied are not supported")
+    named = _without_tied(model, _normalized(tensors, family, folder), folder)
     rows = expand(family.body, spec)
     ours, used = to_ours(named, rows)
     own = dict(model.backbone.named_parameters())
@@ -156,17 +175,15 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(ours[name])
-    model.spare = {
-        name: t for name, t in named.items() if name not in used and name not in family.tied
-    }
+    model.spare = {name: t for name, t in named.items() if name not in used}
     for kind, entries in family.heads.items():
         rows = expand(entries, spec)
         filled, _ = to_ours(model.spare, rows)
         # A head that is all word table has no tensors of its own: config.json tells whether it is there.
-        complete = filled.keys() == {entry.ours for entry in rows}
-        if complete if rows else kind in _named_heads(model):
+        complete = all(entry.ours in filled or entry.optional for entry in rows)
+        if complete and (filled or kind in _named_heads(model)):
             head = build_head(kind, model, filled)
-            _check(dict(head.named_parameters()), filled, rows, folder)
+            _check(head.state_dict(), filled, rows, folder)
             model.add_head(kind, head)
     _warn(model, folder)
 
@@ -219,7 +236,25 @@ def _named_heads(model: Model) -> set[str]:
     }
 
 
-def _normalized(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
+def _without_tied(model: Model, named: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """The tensors without those that repeat the word table; a head's own one stays."""
+    family, spec = model.family, model.spec
+    body = (
+        row for row in expand(family.body, spec) if row.ours.endswith("embeddings.words.weight")
+    )
+    words = next((named[row.theirs[0]] for row in body if row.theirs[0] in named), None)
+    own = {name for rows in family.heads.values() for row in rows for name in row.theirs}
+    result = {}
+    for name, tensor in named.items():
+        if name in family.tied and name not in own:
+            if model.config.get("tie_word_embeddings") is False:
+                raise UserError(f"{folder}: vocabulary weights that are not tied are not supported")
+        elif name not in family.tied or words is None or not torch.equal(tensor, words):
+            result[name] = tensor
+    return result
+
+
+def _normalized(tensors: Mapping[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
     """Names brought up to date, the body without its prefix, what a head shares under its full name."""
     shared = {name for rows in family.heads.values() for entry in rows for name in entry.theirs}
     body = {entry.theirs[0].split(".")[0] for entry in family.body}
@@ -230,6 +265,8 @@ def _normalized(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tens
             name = name.removeprefix(family.prefix)
         elif family.prefix + name in shared:
             name = family.prefix + name
+        if name in result and not torch.equal(result[name], tensor):
+            raise UserError(f"{folder}: two different tensors for {name}; they must be tied")
         if not name.endswith(tuple(family.ignored)):
             result[name] = tensor
     return result
@@ -244,10 +281,12 @@ def _their_tensors(model: Model) -> dict[str, Tensor]:
     if lost:
         raise ValueError(f"family {family.name!r} has no names for {', '.join(sorted(lost))}")
     body = to_theirs(state, rows)
+    bare = model.heads.keys() <= set(family.bare)
     if not model.heads:
         spare = {name.removeprefix(family.prefix): t for name, t in model.spare.items()}
         return {**spare, **body}
-    result = {family.prefix + name: tensor for name, tensor in body.items()}
+    prefix = "" if bare else family.prefix
+    result = {prefix + name: tensor for name, tensor in body.items()}
     for kind, head in model.heads.items():
         state = {k: v.detach().cpu() for k, v in head.state_dict().items()}
         if kind in family.heads:

@@ -1,6 +1,7 @@
 """A model: backbone, heads, and the tokenizer that goes with them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jeoni.base import rng
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.models.backbone import initialize
+from jeoni.models.decoding import shift_right
 from jeoni.models.family import Family
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import expand, to_ours
@@ -84,7 +86,14 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, batch: Batch) -> Tensor:
-        """Hidden states of the last layer, ``[N, H]``."""
+        """Hidden states of the last layer, ``[N, H]``.
+
+        An encoder-decoder that is given nothing to decode reads the same tokens with both stacks, and
+        gives the decoder's states (Lewis et al., "BART", 2020, sections 3.1 and 3.2).
+        """
+        if self.spec.decoder_layers and batch.decoder is None:
+            again = shift_right(batch.ids, batch.lengths, self.spec.decoder_start)
+            batch = replace(batch, decoder=again)
         hidden: Tensor = self.backbone(batch)
         return hidden
 
@@ -104,7 +113,7 @@ class Model(nn.Module):
         Returns:
             The head that is now there.
         """
-        initialize(head, std=self.spec.init_range, seed=rng.derive("head", kind, seed))
+        self.draw(head, f"heads.{kind}", rng.derive("head", kind, seed))
         if kind in self.family.heads:
             loaded, _ = to_ours(self.spare, expand(self.family.heads[kind], self.spec))
         else:
@@ -112,16 +121,29 @@ class Model(nn.Module):
             loaded = {
                 k.removeprefix(prefix): v for k, v in self.spare.items() if k.startswith(prefix)
             }
-        own = dict(head.named_parameters())
+        own = head.state_dict(keep_vars=True)
+        fresh = {name for name, _ in head.named_parameters()}
         for name, tensor in loaded.items():
             if name.startswith(drawn):
                 continue
             if name in own and own[name].shape == tensor.shape:
                 own[name].data.copy_(tensor)
-                own.pop(name)
-        self.fresh |= {f"heads.{kind}.{name}" for name in own}
+                fresh.discard(name)
+        self.fresh |= {f"heads.{kind}.{name}" for name in fresh}
         self.heads[kind] = head.train(self.training)
         return head
+
+    def draw(self, part: nn.Module, where: str, seed: int) -> None:
+        """Fresh weights for a part, in the manner of the family.
+
+        Args:
+            part: the backbone or a head.
+            where: its name in this model.
+            seed: decides the weights.
+        """
+        own = self.family.std
+        spread = None if own is None else lambda name: own(self.spec, f"{where}.{name}")
+        initialize(part, std=spread or self.spec.init_range, seed=seed)
 
     def keep_head(self, kind: str) -> nn.Module | None:
         """Drop every other head; the one of this kind, if it is there."""
@@ -145,10 +167,14 @@ class Model(nn.Module):
         behind = self.spec.layers if "decoder" in parts else 0
         if "blocks" in parts:
             return behind + int(parts[parts.index("blocks") + 1]) + 1
+        if "bias" in parts[:-1]:
+            return behind + 1
         return self.spec.depth if "decoder" in parts else self.spec.layers
 
     def hidden_states(self, inputs: Iterable[Input]) -> list[NDArray[np.float32]]:
         """Hidden states of every layer for every input, each on its own, without dropout.
+
+        Those of the encoder, where there is one.
 
         Args:
             inputs: texts, (text, pair) tuples, or lists of token ids that are used as they are.
@@ -204,9 +230,10 @@ class Model(nn.Module):
         """Raise UserError if the model cannot take the ids: none, too many, or outside the vocabulary."""
         if not ids:
             raise UserError(f"{where}: no tokens")
-        if len(ids) > self.spec.positions:
+        limit = self.spec.limit
+        if limit is not None and len(ids) > limit:
             raise UserError(
-                f"{where}: {len(ids)} tokens, but the model has {self.spec.positions} positions",
+                f"{where}: {len(ids)} tokens, but the model has {limit} positions",
                 hint="shorten the text, or cut it into windows",
             )
         if min(ids) < 0 or max(ids) >= self.spec.vocab:

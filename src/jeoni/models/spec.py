@@ -37,6 +37,7 @@ class ArchSpec:
         bias: whether projections have one.
         gated: feed-forward part with a gate.
         inner_dropout: probability inside the feed-forward part.
+        output_dropout: probability on the last layer's normalized output.
         scaled_attention: scores divided by the root of ``D``.
         scaled_embeddings: word embeddings times the root of ``H``.
         embedding_norm: norm on the embeddings; None: where ``norm`` is ``post``.
@@ -49,6 +50,8 @@ class ArchSpec:
         blocks: distinct blocks that the layers share; None: one a layer.
         shared: what of a block all blocks have in common.
         output_scale: of the hidden states that a language model head gets.
+        tied: whether a new language model head has the word table for its weights.
+        decoder_start: id that a decoder reads first.
     """
 
     vocab: int
@@ -72,6 +75,7 @@ class ArchSpec:
     bias: bool = True
     gated: bool = False
     inner_dropout: float = 0.0
+    output_dropout: float = 0.0
     scaled_attention: bool = True
     scaled_embeddings: bool = False
     embedding_norm: bool | None = None
@@ -84,6 +88,8 @@ class ArchSpec:
     blocks: int | None = None
     shared: Sharing = "none"
     output_scale: float = 1.0
+    tied: bool = True
+    decoder_start: int = 0
 
     @property
     def distinct(self) -> int:
@@ -94,6 +100,11 @@ class ArchSpec:
     def depth(self) -> int:
         """Layers from the embeddings to the output: those of encoder and decoder."""
         return self.layers + self.decoder_layers
+
+    @property
+    def limit(self) -> int | None:
+        """Longest sequence that there are positions for; None where a token's place is relative."""
+        return self.positions if self.position_kind in ("learned", "sinusoidal") else None
 
     @property
     def normed_embeddings(self) -> bool:

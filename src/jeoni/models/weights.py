@@ -6,8 +6,9 @@ their tensors into one of ours (query, key, value). ``{i}`` in a row stands for 
 a block of the decoder.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,11 +24,17 @@ class Row:
         ours: name in our module.
         theirs: names in the checkpoint.
         transposed: theirs are ``[in, out]`` (GPT-2), ours ``[out, in]``.
+        unsqueezed: theirs has one dimension more, of size one, in front.
+        optional: a head is whole without it (an output layer's own weights: else it is tied).
+        when: the row is in the table of such a spec only; None: always.
     """
 
     ours: str
     theirs: tuple[str, ...]
     transposed: bool = False
+    unsqueezed: bool = False
+    optional: bool = False
+    when: Callable[[Any], bool] | None = None
 
 
 def row(ours: str, *theirs: str, transposed: bool = False) -> tuple[Row, Row]:
@@ -47,6 +54,8 @@ def expand(rows: Iterable[Row], spec: ArchSpec) -> list[Row]:
     """The table for a model of this size: ``{i}`` and ``{j}`` filled in."""
     full = []
     for entry in rows:
+        if entry.when is not None and not entry.when(spec):
+            continue
         letter, count = (
             ("{j}", spec.decoder_layers) if "{j}" in entry.ours else ("{i}", spec.distinct)
         )
@@ -69,6 +78,7 @@ def to_ours(
         if all(name in tensors for name in entry.theirs):
             parts = [tensors[name] for name in entry.theirs]
             joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+            joined = joined.squeeze(0) if entry.unsqueezed else joined
             result[entry.ours] = joined.t() if entry.transposed else joined
             used.update(entry.theirs)
     return result, used
@@ -82,7 +92,7 @@ def to_theirs(tensors: Mapping[str, Tensor], rows: Sequence[Row]) -> dict[str, T
             tensor = tensors[entry.ours]
             parts = (tensor.t() if entry.transposed else tensor).chunk(len(entry.theirs))
             for name, part in zip(entry.theirs, parts, strict=True):
-                result[name] = part.contiguous()
+                result[name] = part.unsqueeze(0) if entry.unsqueezed else part.contiguous()
     return result
 
 

@@ -12,6 +12,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
     "relu": functional.relu,
     "silu": functional.silu,
+    "swish": functional.silu,
     "tanh": Tensor.tanh,
 }
 """``gelu`` is the exact one (Hendrycks and Gimpel, 2016), ``gelu_new`` its tanh approximation."""

@@ -105,7 +105,7 @@ class LanguageModelHead(nn.Module):
         hidden: ``H``.
         vocab: ``V``.
         tied: to the word table.
-        bias: whether there is one.
+        bias: whether there is one; it is a checkpoint's, and does not train.
         scale: of the hidden states (T5's tied output: one by the root of ``H``).
     """
 
@@ -114,7 +114,8 @@ class LanguageModelHead(nn.Module):
     ) -> None:
         super().__init__()
         self.out = None if tied else nn.Linear(hidden, vocab, bias=False)
-        self.bias = nn.Parameter(torch.zeros(vocab)) if bias else None
+        self.bias: Tensor | None
+        self.register_buffer("bias", torch.zeros(vocab) if bias else None)
         self.scale = scale
 
     def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
