@@ -28,6 +28,7 @@ from limits import Shape, matmul_rate
 
 from jeoni.base.files import read_json, write_json
 from jeoni.base.rng import derive
+from jeoni.base.runtime import precision
 
 HERE = Path(__file__).parent
 PROGRAMS = {"jeoni": "ours.py", "grouped": "peer.py", "padded": "peer.py"}
@@ -43,6 +44,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="rounds of all systems")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the rounds")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="of all systems; auto: bf16 where the processor has it",
+    )
     parser.add_argument("--systems", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--attention", choices=("sdpa", "eager"), default="sdpa", help="the peer's")
     parser.add_argument(
@@ -59,6 +66,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=HERE / "results")
     parser.add_argument("--quick", action="store_true", help="one short round")
     args = parser.parse_args(given)
+    args.precision = precision(args.precision, "cpu")
     if args.quick:
         args.questions, args.dev_questions, args.epochs = 160, 40, 1
         args.repeats, args.padded_steps = 1, 6
@@ -197,6 +205,7 @@ def main() -> None:
             dev=f"{folder}/dev.json",
             epochs=args.epochs,
             threads=args.threads,
+            precision=args.precision,
             attention=args.attention,
             pad_to=args.pad_to,
         )
@@ -204,8 +213,10 @@ def main() -> None:
         subset(train, Path(job.train), args.questions, sure)
         subset(dev, Path(job.dev), args.dev_questions, lambda qa: True)
         for index in range(args.repeats):
-            rates.append(matmul_rate(Shape.read(job.model), MATMUL_TOKENS, args.threads))
-            print(f"round {index + 1}: bf16 matmul {rates[-1] / 1e9:.0f} GFLOP/s", flush=True)
+            shape = Shape.read(job.model)
+            rates.append(matmul_rate(shape, MATMUL_TOKENS, args.threads, args.precision))
+            rate = f"{rates[-1] / 1e9:.0f} GFLOP/s"
+            print(f"round {index + 1}: {args.precision} products {rate}", flush=True)
             for system in args.systems:
                 steps = args.padded_steps if system == "padded" else 0
                 seed = args.seeds[index % len(args.seeds)]

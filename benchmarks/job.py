@@ -23,7 +23,7 @@ class Job:
     """One training and prediction; everything that both sides must do alike.
 
     AdamW (betas 0.9, 0.999; eps 1e-8; biases and norms not decayed), linear schedule to 0, dropout
-    as in the checkpoint's configuration, bfloat16 autocast over float32 weights.
+    as in the checkpoint's configuration, ``precision`` over float32 weights.
 
     Attributes:
         system: ``jeoni``, ``padded`` (transformers, every batch padded to ``max_length``) or
@@ -33,6 +33,7 @@ class Job:
         dev: SQuAD 1.1 JSON file to predict and score.
         max_steps: stop after so many optimizer steps; no EM and F1 then. 0: all epochs.
         untimed_steps: warm-up of the machine, left out of the timing.
+        precision: ``bf16`` (autocast) or ``fp32``, the same on both sides.
         attention: implementation that transformers is told to use (jeoni chooses its own).
         pad_to: the ``grouped`` side pads a batch to its longest, rounded up to a multiple of this.
     """
@@ -55,6 +56,7 @@ class Job:
     predict_batch_size: int = 32
     untimed_steps: int = 3
     threads: int = 2
+    precision: str = "bf16"
     attention: str = "sdpa"
     pad_to: int = 8
 

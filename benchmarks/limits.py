@@ -44,8 +44,10 @@ class Shape:
         return 3 * self.predict_flops(lengths)
 
 
-def matmul_rate(shape: Shape, tokens: int, threads: int, seconds: float = 2.0) -> float:
-    """Operations a second of the bfloat16 products in a training step, and nothing else.
+def matmul_rate(
+    shape: Shape, tokens: int, threads: int, precision: str, seconds: float = 2.0
+) -> float:
+    """Operations a second of the matrix products in a training step, and nothing else.
 
     The products of a block's linear layers, forward and backward (by the input, by the weight), for
     ``tokens`` tokens: each at the median of its repeats. No transformer of these sizes can train
@@ -54,10 +56,11 @@ def matmul_rate(shape: Shape, tokens: int, threads: int, seconds: float = 2.0) -
     import torch
 
     torch.set_num_threads(threads)
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
     h, i = shape.hidden, shape.intermediate
     layers = [(h, h)] * 4 + [(h, i), (i, h)]
     products = [
-        (torch.randn(m, k, dtype=torch.bfloat16), torch.randn(k, n, dtype=torch.bfloat16))
+        (torch.randn(m, k, dtype=kind), torch.randn(k, n, dtype=kind))
         for a, b in layers
         for m, k, n in ((tokens, a, b), (tokens, b, a), (a, tokens, b))
     ]

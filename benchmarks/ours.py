@@ -61,7 +61,7 @@ def run(job: Job) -> Result:
         weight_decay=job.weight_decay,
         warmup=job.warmup_steps,
         clip=job.clip,
-        precision="bf16",
+        precision=job.precision,
         save_every_minutes=0,
         threads=job.threads,
     )
@@ -74,7 +74,7 @@ def run(job: Job) -> Result:
             folder=Path(folder),
             seed=job.seed,
         )
-    rate, predictions = predict(task, dev)
+    rate, predictions = predict(task, dev, job.precision)
     texts = {r.fields["id"]: p.text for r, p in zip(dev.records, predictions, strict=True)}
     exact, f1 = score(read_questions(job.dev), texts)
     shape = Shape.read(job.model)
@@ -95,13 +95,13 @@ def run(job: Job) -> Result:
 
 
 @torch.inference_mode()
-def predict(task: SpanQA, dev: Encoded) -> tuple[float, list[Any]]:
+def predict(task: SpanQA, dev: Encoded, precision: str) -> tuple[float, list[Any]]:
     """Windows a second of collating and forward passes, and the answers (decoding is not timed)."""
     task.model.eval()
     runs = for_prediction(dev.features, BatchConfig().eval_tokens)
 
     def forward(indices: Sequence[int]) -> torch.Tensor:
-        with autocast("bf16", "cpu"):
+        with autocast(precision, "cpu"):
             return task.logits(dev.features.batch(indices))
 
     for indices in runs[:2]:

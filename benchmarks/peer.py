@@ -93,7 +93,7 @@ def arguments(job: Job, folder: str, *, training: bool) -> TrainingArguments:
         output_dir=folder,
         seed=job.seed,
         use_cpu=True,
-        bf16=True,
+        bf16=job.precision == "bf16",
         num_train_epochs=job.epochs,
         max_steps=job.max_steps or -1,
         per_device_train_batch_size=job.batch_size,
