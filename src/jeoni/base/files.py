@@ -106,6 +106,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def named_problems(path: Path, hint: str) -> Iterator[None]:
+    """A full disk or a missing permission while the block writes ``path`` becomes a ``UserError``."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file whole or not at all."""
     with replacing(path) as temporary:

@@ -1,5 +1,6 @@
 """What a run measured: JSON lines, and TensorBoard if wanted."""
 
+import contextlib
 import json
 import math
 import os
@@ -8,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import write_text
+from jeoni.base.files import named_problems, write_text
 
 NAME = "metrics.jsonl"
+_HINT = (
+    "make room, or the folder writable; the same command then continues from the last checkpoint"
+)
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -36,7 +40,7 @@ class MetricsLog:
         enabled: False for a log that writes nothing (ranks other than the first).
 
     Raises:
-        UserError: TensorBoard is wanted and not installed.
+        UserError: TensorBoard is wanted and not installed; the file cannot be written.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class MetricsLog:
         enabled: bool = True,
     ) -> None:
         self._stream = self._board = None
+        self._path = folder / NAME
         if enabled:
 
             def stays(record: Mapping[str, Any]) -> bool:
@@ -56,17 +61,23 @@ class MetricsLog:
                 return bool(record["step"] <= step - again)
 
             kept = [record for record in read(folder) if stays(record)] if step else []
-            write_text(folder / NAME, "".join(json.dumps(record) + "\n" for record in kept))
-            self._board = _tensorboard(folder / "tensorboard", step) if tensorboard else None
-            self._stream = (folder / NAME).open("a", encoding="utf-8")
+            with named_problems(self._path, _HINT):
+                write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+                self._board = _tensorboard(folder / "tensorboard", step) if tensorboard else None
+                self._stream = self._path.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record, with ``kind`` and ``step``; figures that are not finite become null."""
+        """Append one record, with ``kind`` and ``step``; figures that are not finite become null.
+
+        Raises:
+            UserError: the disk is full.
+        """
         if self._stream is None:
             return
         clean = {key: finite(value) for key, value in record.items()}
-        self._stream.write(json.dumps(clean) + "\n")
-        self._stream.flush()
+        with named_problems(self._path, _HINT):
+            self._stream.write(json.dumps(clean) + "\n")
+            self._stream.flush()
         if self._board is not None:
             for key, value in clean.items():
                 if isinstance(value, int | float) and key != "step":
@@ -75,13 +86,15 @@ class MetricsLog:
     def sync(self) -> None:
         """Make what was written survive a loss of power."""
         if self._stream is not None:
-            os.fsync(self._stream.fileno())
+            with named_problems(self._path, _HINT):
+                os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Close the files."""
         for stream in (self._stream, self._board):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(OSError):  # what could not be written was said before
+                    stream.close()
 
 
 class Window:

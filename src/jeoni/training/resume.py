@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from jeoni.base.errors import UserError
+from jeoni.base.files import named_problems
 from jeoni.training import distributed
 from jeoni.training.checkpoint import Checkpoint
 from jeoni.training.config import TrainConfig
@@ -59,15 +60,18 @@ def alone_in(folder: Path) -> Iterator[None]:
     The lock is the operating system's: it ends with the process, however that ends.
 
     Raises:
-        UserError: another process trains there now.
+        UserError: another process trains there now, or the folder cannot be written.
     """
     try:
         import fcntl
     except ImportError:  # not a POSIX system
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
+    path = folder / ".lock"
+    with named_problems(path, "make room, or the folder writable, or use another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w")
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
