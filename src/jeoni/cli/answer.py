@@ -15,6 +15,10 @@ def answer(
     no_answer: Annotated[
         bool | None, typer.Option("--no-answer/--always", help="Whether there may be no answer.")
     ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Ask a question about a passage.
@@ -24,10 +28,11 @@ def answer(
         jeoni answer --model runs/RUN --question "When did it open?" --context "The bridge opened in 1932."
     """
     from jeoni.cli import show
+    from jeoni.models import hub
     from jeoni.serving.predictor import answer as ask
 
     settings: dict[str, Any] = {} if no_answer is None else {"no_answer": no_answer}
-    found = ask(model, question, passage(context), **settings)
+    found = ask(hub.load(model, family=family), question, passage(context), **settings)
     if json:
         show.as_json(found.as_dict())
         return

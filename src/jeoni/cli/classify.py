@@ -13,6 +13,10 @@ def classify(
     pair: Annotated[
         str | None, typer.Option(help="The second text, for a model that judges pairs.")
     ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the labels as JSON.")] = False,
 ) -> None:
     """Label texts with a model that was fine-tuned for classification.
@@ -23,6 +27,7 @@ def classify(
     """
     from jeoni.base.files import decode
     from jeoni.cli import show
+    from jeoni.models import hub
     from jeoni.serving.predictor import classify as label
 
     if texts == ["-"]:
@@ -30,7 +35,9 @@ def classify(
 
         text = decode(sys.stdin.buffer.read(), "standard input")
         texts = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
-    found = label(model, texts, None if pair is None else [pair] * len(texts))
+    found = label(
+        hub.load(model, family=family), texts, None if pair is None else [pair] * len(texts)
+    )
     if json:
         show.as_json([{"text": t, **f.as_dict()} for t, f in zip(texts, found, strict=True)])
         return

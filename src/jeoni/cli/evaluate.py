@@ -13,6 +13,10 @@ def evaluate(
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="A run or a model.")] = ...,  # type: ignore[assignment]
+    family: Annotated[
+        str | None,
+        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
+    ] = None,
     data: Annotated[str | None, typer.Option(help="A data set of the catalog.")] = None,
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "dev",
     out: Annotated[
@@ -49,7 +53,14 @@ def evaluate(
         raise UserError("task: the data set says which", hint="settings of it are task.KEY=VALUE")
     if data is not None:
         chosen["name"] = data
-    result = run(model, chosen, split=split, settings=values.get("task"), out=out)  # type: ignore[arg-type]
+    result = run(
+        model,
+        chosen,
+        split=split,  # type: ignore[arg-type]
+        settings=values.get("task"),
+        out=out,
+        family=family,
+    )
     if json:
         show.as_json(result)
         return

@@ -23,6 +23,9 @@ def finetune(
             help="What to start from: a folder, a run, package:NAME, a hub id, or a preset."
         ),
     ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Your own family of models, package.module:NAME.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="A data set of the catalog (jeoni data list).")
     ] = None,
@@ -81,6 +84,7 @@ def finetune(
         f"{key}={quote(value)}"  # as a text, whatever YAML would take it for
         for key, value in (
             ("model", model),
+            ("family", family),
             ("data.name", data),
             ("task", task),
             ("strategy", strategy),

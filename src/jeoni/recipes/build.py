@@ -11,7 +11,6 @@ from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.models import hub
 from jeoni.models.config_file import field_problem
-from jeoni.models.family import Family
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
@@ -26,16 +25,16 @@ TASKS, STRATEGIES = "jeoni.tasks", "jeoni.transfer"
 
 def model(recipe: FinetuneRecipe, dataset: Dataset, *, seed: int) -> Model:
     """The model to start from: loaded, or a preset with fresh weights."""
-    presets = hub.presets()
+    presets = hub.presets(recipe.family)
     if recipe.model not in presets or Path(recipe.model).exists():
         if recipe.spec:
             raise UserError(
                 f"spec changes the sizes of a preset, but {recipe.model!r} is none",
                 hint=lookup.suggest(recipe.model, list(presets)),
             )
-        return hub.load(recipe.model, init=recipe.init, seed=seed)
+        return hub.load(recipe.model, init=recipe.init, seed=seed, family=recipe.family)
     family, spec = presets[recipe.model]
-    sizes: Family = lookup.find(hub.FAMILIES, family, "FAMILY")
+    sizes = hub.own_family(family)
     tokenizer = _tokenizer(recipe.tokenizer, dataset)
     spec = _resized(spec, recipe.spec or {}, known=[k for k in sizes.config if k != "vocab"])
     spec = replace(spec, vocab=tokenizer.vocab_size)

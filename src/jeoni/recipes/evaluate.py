@@ -27,6 +27,7 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     out: str | Path | None = None,
+    family: str | None = None,
 ) -> dict[str, Any]:
     """Official metrics of a trained model.
 
@@ -37,13 +38,14 @@ def evaluate(
         settings: settings of the task that differ from those it was trained with.
         device: ``auto``, ``cpu``, ``cuda``.
         out: also write the result to this JSON file.
+        family: the model's family, where it is your own: ``package.module:NAME``.
 
     Returns:
         ``metrics`` by name, ``n``, and the 95% bootstrap ``interval`` of the main metric.
     """
     values = {"name": data} if isinstance(data, str) else dict(data)
     dataset = open_dataset(parse(DataConfig, values, where="data"))
-    loaded = model if isinstance(model, Model) else hub.load(model)
+    loaded = model if isinstance(model, Model) else hub.load(model, family=family)
     loaded.to(runtime.device(device))
     task = task_of(
         loaded, dataset.task, {**_scorer(dataset.task, dataset.metric), **(settings or {})}

@@ -36,6 +36,7 @@ class FinetuneRecipe(Config):
     Attributes:
         model: what to start from: a folder, a run, ``package:NAME``, a hub id; or a preset
             (``jeoni models list``), which starts from random weights.
+        family: your own family of models, as ``package.module:NAME``; by default config.json tells.
         init: ``random`` takes only the architecture (and tokenizer) of ``model``.
         spec: sizes that differ from the preset's, for example ``{layers: 4, hidden: 128}``.
         tokenizer: for presets.
@@ -52,6 +53,7 @@ class FinetuneRecipe(Config):
     """
 
     model: str
+    family: str | None = None
     init: Literal["pretrained", "random"] = "pretrained"
     spec: dict[str, Any] | None = None
     tokenizer: TokenizerConfig = TokenizerConfig()
