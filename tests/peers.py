@@ -72,7 +72,8 @@ def fit(spec: ArchSpec, family: Family) -> ArchSpec:
     if special := own(family.name, "fit"):
         fitted: ArchSpec = special(spec, family)
         return fitted
-    spec = replace(spec, **family.fixed)
+    causal = spec.causal and "causal" in family.config
+    spec = family.spec(**{**vars(spec), "causal": causal, **family.fixed})
     return spec if "width" in family.config else replace(spec, width=spec.hidden)
 
 
@@ -117,7 +118,11 @@ def draw_batch(
         drawn: Batch = special(lengths, spec, seed)
         return drawn
     generator = torch.Generator().manual_seed(seed)
-    ids = [torch.randint(spec.vocab, (n,), generator=generator).tolist() for n in lengths]
+    # transformers gives RoBERTa's padding token no position, even in the middle of a sequence.
+    padding = spec.position_offset - 1
+    allowed = torch.tensor([i for i in range(spec.vocab) if i != padding])
+    drawn = [torch.randint(len(allowed), (n,), generator=generator) for n in lengths]
+    ids = [allowed[numbers].tolist() for numbers in drawn]
     kinds = max(spec.segments, 1)
     types = [torch.randint(kinds, (n,), generator=generator).tolist() for n in lengths]
     return Batch.pack(ids, types)
@@ -143,7 +148,9 @@ def run(theirs: Any, batch: Batch, vocab: int) -> Outputs:
         logits["span"] = torch.stack([out.start_logits, out.end_logits], -1)[real]
     if "prediction_logits" in out:
         logits["masked_lm"] = out.prediction_logits[real]
-        logits["next_sentence"] = out.seq_relationship_logits
+    for kind, name in OF_PAIRS.items():
+        if name in out:
+            logits[kind] = out[name]
     if "logits" in out:
         per_token = out.logits.shape[:2] == real.shape
         kind = _kind(type(theirs).__name__)
@@ -152,6 +159,7 @@ def run(theirs: Any, batch: Batch, vocab: int) -> Outputs:
 
 
 PER_TOKEN = {"masked_lm", "replaced_token"}
+OF_PAIRS = {"next_sentence": "seq_relationship_logits", "sentence_order": "sop_logits"}
 
 
 def _kind(architecture: str) -> str:
@@ -167,8 +175,10 @@ def logits_of(model: Model, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
         "span": lambda head: head(hidden),
         "classification": lambda head: head(hidden, batch),
         "next_sentence": lambda head: head(hidden, batch),
+        "sentence_order": lambda head: head(hidden, batch),
         "masked_lm": lambda head: head(hidden, words),
         "replaced_token": lambda head: head(hidden),
+        "language_model": lambda head: head(hidden, words),
     }
     return {kind: call[kind](head) for kind, head in model.heads.items()}
 
@@ -182,14 +192,39 @@ def forward(model: Model, batch: Batch) -> Outputs:
     return states, logits_of(model, states[-1], batch)
 
 
+def split(batch: Batch) -> list[Batch]:
+    """Each sequence of the batch (and what goes with it to a decoder) as a batch of its own."""
+    parts = zip(batch.ids.split(batch.lengths), batch.segments.split(batch.lengths), strict=True)
+    singles = [Batch.pack([ids.tolist()], [types.tolist()]) for ids, types in parts]
+    if batch.decoder is None:
+        return singles
+    decoders = split(batch.decoder)
+    return [replace(one, decoder=own) for one, own in zip(singles, decoders, strict=True)]
+
+
+def part(values: Tensor, batch: Batch, i: int) -> Tensor:
+    """The rows of the ``i``-th sequence: one a token, one a token of the decoder, or one a sequence."""
+    sides = [batch] if batch.decoder is None else [batch, batch.decoder]
+    for side in sides:
+        if len(values) == len(side.ids):
+            return values.split(side.lengths)[i]
+    assert len(values) == len(batch.lengths)
+    return values[i : i + 1]
+
+
 def error(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference relative to the largest value."""
     assert ours.shape == theirs.shape
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach() for name, p in module.named_parameters()}
+def parameters_by_name(theirs: Any, family: Family) -> list[tuple[str, nn.Parameter]]:
+    """Each parameter once; one with several names by one that a checkpoint has."""
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in theirs.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, []).append(name)
+    chosen = {p: [n for n in found if n not in family.tied] for p, found in names.items()}
+    return [((chosen[p] or names[p])[0], p) for p in names]
 
 
 def write_checkpoint(folder: Path) -> Path:
@@ -212,7 +247,9 @@ def edit_weights(folder: Path, change: Any) -> None:
 
 def assert_same_outputs(first: Any, second: Any, tolerance: float = 1e-5) -> None:
     """Two models, each of ours or of ``transformers``, give the same states and logits."""
-    batch = draw_batch((7, 20, 1, 6), SMALL)
+    family = first.family.name if isinstance(first, Model) else first.config.model_type
+    spec = fit(SMALL, families()[family.replace("-", "_")])
+    batch = draw_batch((7, 20, 1, 6), spec, family=family)
     outs = []
     with torch.no_grad():
         for model in (first, second):

@@ -137,9 +137,30 @@ def test_tied_weights_in_the_file_are_no_surprise(folder: Path) -> None:
 
     edit_weights(folder, untie)
     assert_same_outputs(read_to_end(folder), right, tolerance=1e-12)
-    edit_config(folder, tie_word_embeddings=False)
-    with pytest.raises(UserError, match="not tied are not supported"):
-        hub.load(folder)
+
+
+def test_a_vocabulary_head_of_its_own(tmp_path: Path) -> None:
+    """``tie_word_embeddings`` false: kept, also where it equals the word table; else it is that table."""
+    spec = replace(peers.SMALL, tied=False)
+    theirs = peers.make(FAMILIES["bert"], "BertForMaskedLM", spec)
+    theirs.save_pretrained(tmp_path / "own")
+    ours = hub.load(tmp_path / "own")
+    assert_same_outputs(ours, theirs)
+    ours.save(tmp_path / "again")
+    assert_same_outputs(peers.reload(tmp_path / "again", "BertForMaskedLM")[0], theirs, 1e-7)
+
+    def repeat(tensors: dict[str, Tensor]) -> None:
+        words = tensors["bert.embeddings.word_embeddings.weight"]
+        tensors["cls.predictions.decoder.weight"] = words
+
+    edit_weights(tmp_path / "again", repeat)
+    equal = hub.load(tmp_path / "again")
+    assert "out.weight" in dict(equal.heads["masked_lm"].named_parameters())
+    edit_config(tmp_path / "own", tie_word_embeddings=True)
+    with pytest.warns(UserWarning, match="config.json ties"):
+        tied = hub.load(tmp_path / "own")
+    edit_weights(tmp_path / "own", lambda t: {k: v for k, v in t.items() if "decoder" not in k})
+    assert_same_outputs(tied, peers.reload(tmp_path / "own", "BertForMaskedLM")[0])
 
 
 def test_sharded_safetensors(tmp_path: Path) -> None:
@@ -327,12 +348,20 @@ def test_a_head_of_a_foreign_kind_survives(tmp_path: Path) -> None:
 def test_layer_of_every_parameter(family: str) -> None:
     model = fresh(family, *FAMILIES[family].heads, width=20, layers=3)
     depth = {name: model.layer_of(name) for name, _ in model.named_parameters()}
-    assert set(depth.values()) == {0, 1, 2, 3, 4}
+    spec = model.spec
+    if spec.distinct == spec.layers:
+        assert set(depth.values()) == set(range(spec.depth + 2))
     for name, layer in depth.items():
-        if name.startswith("backbone.stack.blocks."):
-            assert layer == int(name.split(".")[3]) + 1
+        parts = name.split(".")
+        behind = spec.layers if "decoder" in parts else 0
+        if "blocks" in parts:
+            assert layer == behind + int(parts[parts.index("blocks") + 1]) + 1, name
+        elif ".stack.bias." in name:  # of relative positions: all layers', first used by the first
+            assert layer == behind + 1, name
+        elif ".stack.final_norm." in name:
+            assert layer == (spec.depth if behind else spec.layers), name
         else:
-            assert layer == (4 if name.startswith("heads.") else 0), name
+            assert layer == (spec.depth + 1 if parts[0] == "heads" else 0), name
 
 
 def test_the_last_norm_of_pre_norm_models_is_of_the_last_layer() -> None:

@@ -118,6 +118,7 @@ def _embeddings(spec: ArchSpec, words: nn.Embedding) -> Embeddings:
     return Embeddings(
         words=words,
         hidden=spec.hidden,
+        projected=spec.projected,
         positions=positions,
         segments=spec.segments,
         norm=_norm(spec, spec.width) if spec.normed_embeddings else None,
@@ -145,7 +146,7 @@ def _stack(spec: ArchSpec, *, causal: bool, decoder: bool = False) -> Stack:
         )
     return Stack(
         blocks,
-        order=None if decoder else [i * count // spec.layers for i in range(spec.layers)],
+        order=None if decoder else spec.order,
         final_norm=_norm(spec, spec.hidden) if spec.normed_output else None,
         bias=bias,
         dropout=spec.output_dropout,

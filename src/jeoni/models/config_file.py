@@ -82,8 +82,9 @@ def write_config(model: Model) -> dict[str, Any]:
     family = model.family
     config = {**family.constants(model.spec), **model.config, "model_type": family.name}
     config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
-    kinds = frozenset(model.heads.keys())
-    config["architectures"] = [family.architectures.get(kinds, family.architectures[frozenset()])]
+    # The class that has most of the heads: others of theirs, or of a task, it passes over.
+    classes = [kinds for kinds in family.architectures if kinds <= model.heads.keys()]
+    config["architectures"] = [family.architectures[max(classes, key=len)]]
     if family.write is not None:
         config |= family.write(model.spec)
     config["torch_dtype"] = "float32"

@@ -20,12 +20,16 @@ class HeadStyle:
         dropout_first: dropout before the dense layer, too.
         token: which token stands for the sequence.
         bias: whether the output layer has one.
+        dropout_key: config.json's name for the dropout.
+        dropout: where config.json does not say; None: that of the spec.
     """
 
     activation: str | None
     dropout_first: bool = False
     token: Literal["first", "last"] = "first"
     bias: bool = True
+    dropout_key: str = "classifier_dropout"
+    dropout: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Family:
         tied: names in the checkpoint that repeat the word table; written by nobody, ignored on reading
             (but for a head that has a row for the name, and a table of its own there).
         ignored: endings of names that hold no weights (buffers).
+        unread: endings of names that no part reads; a body on its own is written with them.
         legacy: (old, new) endings of names that older checkpoints use.
         classification: style of the sequence classification head.
         lm_activation: activation in the vocabulary head; None: that of the feed-forward part.
@@ -75,6 +80,7 @@ class Family:
     heads: Mapping[str, Sequence[Row]]
     tied: Sequence[str] = ()
     ignored: Sequence[str] = ()
+    unread: Sequence[str] = ()
     legacy: Sequence[tuple[str, str]] = ()
     classification: HeadStyle
     lm_activation: str | None = None

@@ -10,6 +10,7 @@ from jeoni.nn.heads import (
     LanguageModelHead,
     MaskedLMHead,
     ReplacedTokenHead,
+    SpanBoundaryHead,
     SpanHead,
 )
 
@@ -19,7 +20,8 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
 
     Args:
         kind: ``span``, ``classification``, ``next_sentence``, ``sentence_order``, ``masked_lm``,
-            ``replaced_token`` or ``language_model`` (one that writes: GPT, or a decoder).
+            ``span_boundary``, ``replaced_token`` or ``language_model`` (one that writes: GPT, or a
+            decoder).
         model: whose family and sizes count.
         tensors: the head's tensors, by our names.
     """
@@ -31,7 +33,9 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
         case "next_sentence" | "sentence_order":
             return classification_head(model, 2)
         case "masked_lm":
-            return masked_lm_head(model)
+            return masked_lm_head(model, tied=model.spec.tied or "out.weight" not in tensors)
+        case "span_boundary":
+            return span_boundary_head(model, tensors.get("positions.weight"))
         case "language_model":
             return language_model_head(
                 model, tied="out.weight" not in tensors, bias="bias" in tensors
@@ -45,7 +49,7 @@ def classification_head(model: Model, classes: int) -> ClassificationHead:
     """A sequence classification head in the style of the model's family."""
     style = model.family.classification
     constants = model.family.constants(model.spec)
-    dropout = model.config.get("classifier_dropout", constants.get("classifier_dropout"))
+    dropout = model.config.get(style.dropout_key, constants.get(style.dropout_key, style.dropout))
     return ClassificationHead(
         model.spec.hidden,
         classes,
@@ -70,13 +74,29 @@ def language_model_head(
     )
 
 
-def masked_lm_head(model: Model) -> MaskedLMHead:
-    """A vocabulary head in the style of the model's family."""
+def masked_lm_head(model: Model, *, tied: bool | None = None) -> MaskedLMHead:
+    """A vocabulary head in the family's style; tied as the model's spec says, unless ``tied`` does."""
     spec = model.spec
     return MaskedLMHead(
         spec.hidden,
         spec.width,
         spec.vocab,
         activation=model.family.lm_activation or spec.activation,
+        norm_eps=spec.norm_eps,
+        tied=spec.tied if tied is None else tied,
+    )
+
+
+def span_boundary_head(model: Model, positions: Tensor | None = None) -> SpanBoundaryHead:
+    """SpanBERT's head; with a position table like ``positions``, or as large as the published one."""
+    spec = model.spec
+    longest, width = (20, 200) if positions is None else positions.shape
+    return SpanBoundaryHead(
+        spec.hidden,
+        spec.width,
+        spec.vocab,
+        longest=longest,
+        position_width=width,
+        activation=spec.activation,
         norm_eps=spec.norm_eps,
     )

@@ -145,7 +145,10 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
     """The family that config.json names."""
     name = config.get("model_type")
     if not isinstance(name, str):
-        raise UserError(f"{folder / CONFIG}: no 'model_type'")
+        raise UserError(
+            f"{folder / CONFIG}: no 'model_type'",
+            hint="if you know it: jeoni.load(where, family='bert')",
+        )
     if ":" in name:
         # A file from elsewhere does not choose what is imported; the caller does.
         raise UserError(
@@ -170,7 +173,9 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     named = _without_tied(model, _normalized(tensors, family, folder), folder)
     rows = expand(family.body, spec)
     ours, used = to_ours(named, rows)
-    own = dict(model.backbone.named_parameters())
+    table = {entry.ours for entry in rows}
+    own: dict[str, Tensor] = dict(model.backbone.named_parameters())
+    own |= {name: t for name, t in model.backbone.named_buffers() if name in table}
     _check(own, ours, rows, folder)
     with torch.no_grad():
         for name, parameter in own.items():
@@ -212,9 +217,14 @@ def _warn(model: Model, folder: Path) -> None:
         kind: {name for row in expand(rows, model.spec) for name in row.theirs}
         for kind, rows in family.heads.items()
     }
-    own = ("heads.",)  # a task's own head
     unread = model.spare.keys() - set().union(*known.values())
-    if foreign := sorted(name for name in unread if not name.startswith(own)):
+    foreign = sorted(
+        name
+        for name in unread
+        if not name.startswith("heads.")  # a task's own head
+        and not name.endswith(tuple(family.unread))
+    )
+    if foreign:
         warnings.warn(f"tensors in {folder} that nothing reads: {', '.join(foreign)}", stacklevel=4)
     for kind in sorted(_named_heads(model) - model.heads.keys()):
         missing = ", ".join(sorted(known[kind] - model.spare.keys()))
@@ -243,13 +253,21 @@ def _without_tied(model: Model, named: Mapping[str, Tensor], folder: Path) -> di
         row for row in expand(family.body, spec) if row.ours.endswith("embeddings.words.weight")
     )
     words = next((named[row.theirs[0]] for row in body if row.theirs[0] in named), None)
-    own = {name for rows in family.heads.values() for row in rows for name in row.theirs}
-    result = {}
+    tables = [expand(rows, spec) for rows in family.heads.values()]
+    own = {name for rows in tables for row in rows for name in row.theirs}
+    untied = model.config.get("tie_word_embeddings") is False
+    result: dict[str, Tensor] = {}
     for name, tensor in named.items():
         if name in family.tied and name not in own:
-            if model.config.get("tie_word_embeddings") is False:
+            if untied:
                 raise UserError(f"{folder}: vocabulary weights that are not tied are not supported")
-        elif name not in family.tied or words is None or not torch.equal(tensor, words):
+            if words is not None and tensor.shape == words.shape and not torch.equal(tensor, words):
+                warnings.warn(
+                    f"{folder}: {name} is not the word table, but config.json ties it to that; it is "
+                    "not used (tie_word_embeddings: false there would keep it)",
+                    stacklevel=4,
+                )
+        elif name not in family.tied or untied or words is None or not torch.equal(tensor, words):
             result[name] = tensor
     return result
 
@@ -258,7 +276,7 @@ def _normalized(tensors: Mapping[str, Tensor], family: Family, folder: Path) -> 
     """Names brought up to date, the body without its prefix, what a head shares under its full name."""
     shared = {name for rows in family.heads.values() for entry in rows for name in entry.theirs}
     body = {entry.theirs[0].split(".")[0] for entry in family.body}
-    result = {}
+    result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         name = rename(name, family.legacy)
         if name.removeprefix(family.prefix).split(".")[0] in body:

@@ -166,7 +166,8 @@ class Model(nn.Module):
             return 0
         behind = self.spec.layers if "decoder" in parts else 0
         if "blocks" in parts:
-            return behind + int(parts[parts.index("blocks") + 1]) + 1
+            block = int(parts[parts.index("blocks") + 1])
+            return behind + (block if behind else self.spec.order.index(block)) + 1
         if "bias" in parts[:-1]:
             return behind + 1
         return self.spec.depth if "decoder" in parts else self.spec.layers

@@ -24,6 +24,7 @@ class ArchSpec:
         positions: longest sequence.
         segments: segment (token type) ids.
         width: width of the embedding tables; other than ``hidden``: factorized.
+        projected: a projection from ``width`` to ``hidden``; None: where they differ.
         activation: of the feed-forward part.
         norm: norm after (``post``) or before (``pre``) each part.
         norm_eps: epsilon of the norms.
@@ -50,7 +51,7 @@ class ArchSpec:
         blocks: distinct blocks that the layers share; None: one a layer.
         shared: what of a block all blocks have in common.
         output_scale: of the hidden states that a language model head gets.
-        tied: whether a new language model head has the word table for its weights.
+        tied: whether a new vocabulary head has the word table for its weights.
         decoder_start: id that a decoder reads first.
     """
 
@@ -62,6 +63,7 @@ class ArchSpec:
     positions: int = 512
     segments: int = 2
     width: int
+    projected: bool | None = None
     activation: str = "gelu"
     norm: NormOrder = "post"
     norm_eps: float = 1e-12
@@ -95,6 +97,11 @@ class ArchSpec:
     def distinct(self) -> int:
         """Blocks with names of their own."""
         return self.layers if self.blocks is None else self.blocks
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The block that each layer is; in groups as published for ALBERT, to the rounding."""
+        return tuple(int(i / (self.layers / self.distinct)) for i in range(self.layers))
 
     @property
     def depth(self) -> int:

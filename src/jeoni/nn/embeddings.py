@@ -16,10 +16,12 @@ class Embeddings(nn.Module):
         words: the word table, ``[V, width]``; encoder and decoder may share one.
         hidden: width of the model, ``H``.
         positions: from positions ``[N]`` to ``[N, width]``; None for none.
-        segments: rows of the segment table; 0 for none.
+        segments: rows of the segment table; 0 for none; of one row every token gets it, whatever its
+            segment (RoBERTa).
         norm: on the sum; None for no norm (pre-norm models).
         dropout: probability.
         scale: of the word embeddings (the root of ``H`` in Vaswani et al., 2017, section 3.4).
+        projected: whether there is the projection; None: where ``width`` is not ``hidden``.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Embeddings(nn.Module):
         norm: nn.Module | None,
         dropout: float,
         scale: float = 1.0,
+        projected: bool | None = None,
     ) -> None:
         super().__init__()
         width = words.embedding_dim
@@ -40,7 +43,8 @@ class Embeddings(nn.Module):
         self.segments = nn.Embedding(segments, width) if segments else None
         self.norm = norm
         self.dropout = Dropout(dropout)
-        self.project = nn.Linear(width, hidden) if width != hidden else None
+        projected = width != hidden if projected is None else projected
+        self.project = nn.Linear(width, hidden) if projected else None
         self.scale = scale
 
     def forward(self, ids: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
@@ -51,7 +55,8 @@ class Embeddings(nn.Module):
         if self.positions is not None:
             x = x + self.positions(positions)
         if self.segments is not None:
-            x = x + self.segments(segments)
+            one = self.segments.num_embeddings == 1
+            x = x + (self.segments.weight[0] if one else self.segments(segments))
         if self.norm is not None:
             x = self.norm(x)
         x = self.dropout(x)

@@ -73,7 +73,7 @@ class ClassificationHead(nn.Module):
 
 
 class MaskedLMHead(nn.Module):
-    """Vocabulary logits: dense, activation, norm, and a product with the word table (tied).
+    """Vocabulary logits: dense, activation, norm, and a product with the word table, or with its own.
 
     Args:
         hidden: ``H``.
@@ -81,20 +81,83 @@ class MaskedLMHead(nn.Module):
         vocab: ``V``.
         activation: of the dense layer.
         norm_eps: epsilon of the layer norm.
+        tied: to the word table.
     """
 
     def __init__(
-        self, hidden: int, width: int, vocab: int, *, activation: str, norm_eps: float
+        self,
+        hidden: int,
+        width: int,
+        vocab: int,
+        *,
+        activation: str,
+        norm_eps: float,
+        tied: bool = True,
     ) -> None:
         super().__init__()
         self.dense = nn.Linear(hidden, width)
         self.activation = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(width, eps=norm_eps)
         self.bias = nn.Parameter(torch.zeros(vocab))
+        self.out = None if tied else nn.Linear(width, vocab, bias=False)
 
     def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
         """``[n, H]`` (the positions with a target) and the word table ``[V, width]`` to ``[n, V]``."""
         x = self.norm(self.activation(self.dense(hidden)))
+        return nn.functional.linear(x, words if self.out is None else self.out.weight, self.bias)
+
+
+class SpanBoundaryHead(nn.Module):
+    """Vocabulary logits of a masked span's tokens, from the tokens on either side of the span.
+
+    Source: Joshi et al., "SpanBERT", TACL 2020, section 3.2: two layers with activation and norm on the
+    two boundary vectors and an embedding of the token's place in the span; then the word table (tied).
+
+    Args:
+        hidden: ``H``.
+        width: width of the word table.
+        vocab: ``V``.
+        longest: tokens of the longest span.
+        position_width: width of the embedding of a place.
+        activation: of both layers.
+        norm_eps: epsilon of the layer norms.
+    """
+
+    def __init__(
+        self,
+        hidden: int,
+        width: int,
+        vocab: int,
+        *,
+        longest: int,
+        position_width: int,
+        activation: str,
+        norm_eps: float,
+    ) -> None:
+        super().__init__()
+        self.positions = nn.Embedding(longest, position_width)
+        self.first = nn.Linear(2 * hidden + position_width, hidden)
+        self.first_norm = nn.LayerNorm(hidden, eps=norm_eps)
+        self.second = nn.Linear(hidden, width)
+        self.second_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.activation = ACTIVATIONS[activation]
+        self.bias = nn.Parameter(torch.zeros(vocab))
+
+    def forward(
+        self, hidden: Tensor, left: Tensor, right: Tensor, places: Tensor, words: Tensor
+    ) -> Tensor:
+        """Logits ``[n, V]`` of ``n`` masked tokens.
+
+        Args:
+            hidden: of the whole batch, ``[N, H]``.
+            left: index in ``[N]`` of the token before each one's span, ``[n]``.
+            right: index of the token behind it, ``[n]``.
+            places: each one's place in its span, from 0, ``[n]``.
+            words: the word table, ``[V, width]``.
+        """
+        parts = (hidden[left], hidden[right], self.positions(places).to(hidden.dtype))
+        x = self.first_norm(self.activation(self.first(torch.cat(parts, -1))))
+        x = self.second_norm(self.activation(self.second(x)))
         return nn.functional.linear(x, words, self.bias)
 
 

@@ -22,6 +22,12 @@ def _miniature(layers: int, hidden: int) -> ArchSpec:
     )
 
 
+TINY = ArchSpec(vocab=30522, hidden=312, layers=4, heads=12, feed_forward=1200, width=312)
+"""TinyBERT of 4 layers (Jiao et al., "TinyBERT", Findings of EMNLP 2020, section 4.2)."""
+
+BOUNDARY = "cls.pair_target_predictions"
+"""SpanBERT's head (Joshi et al., "SpanBERT", TACL 2020), by the names of its authors' checkpoints."""
+
 BODY = (
     Row("embeddings.words.weight", ("embeddings.word_embeddings.weight",)),
     Row("embeddings.positions.weight", ("embeddings.position_embeddings.weight",)),
@@ -40,6 +46,12 @@ BODY = (
     *row("stack.blocks.{i}.feed_forward_norm", "encoder.layer.{i}.output.LayerNorm"),
 )
 
+
+def untied(spec: ArchSpec) -> bool:
+    """Whether a vocabulary head has weights of its own (``tie_word_embeddings: false``)."""
+    return not spec.tied
+
+
 CONFIG = {
     "vocab": "vocab_size",
     "hidden": "hidden_size",
@@ -54,9 +66,10 @@ CONFIG = {
     "attention_dropout": "attention_probs_dropout_prob",
     "causal": "is_decoder",
     "init_range": "initializer_range",
+    "tied": "tie_word_embeddings",
 }
 
-LEGACY = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
+LEGACY = ((".gamma", ".weight"), (".beta", ".bias"))
 
 FAMILY = Family(
     name="bert",
@@ -66,6 +79,7 @@ FAMILY = Family(
         "bert-base-uncased": BASE,
         "bert-base-cased": replace(BASE, vocab=28996),
         "bert-base-multilingual-cased": replace(BASE, vocab=119547),
+        "bert-base-multilingual-uncased": replace(BASE, vocab=105879),
         "bert-large-uncased": LARGE,
         "bert-large-cased": replace(LARGE, vocab=28996),
         **{
@@ -73,6 +87,10 @@ FAMILY = Family(
             for layers in (2, 4, 6, 8, 10, 12)
             for hidden in (128, 256, 512, 768)
         },
+        "tinybert-4": TINY,
+        "tinybert-6": replace(BASE, layers=6),
+        "spanbert-base-cased": replace(BASE, vocab=28996),
+        "spanbert-large-cased": replace(LARGE, vocab=28996),
     },
     config=CONFIG,
     config_constants={"pad_token_id": 0, "position_embedding_type": "absolute"},
@@ -89,9 +107,23 @@ FAMILY = Family(
             *row("dense", "cls.predictions.transform.dense"),
             *row("norm", "cls.predictions.transform.LayerNorm"),
             Row("bias", ("cls.predictions.bias",)),
+            Row("bias", ("cls.predictions.decoder.bias",), when=untied),
+            Row("out.weight", ("cls.predictions.decoder.weight",), when=untied),
+        ),
+        "span_boundary": (
+            Row("positions.weight", (f"{BOUNDARY}.position_embeddings.weight",)),
+            *row("first", f"{BOUNDARY}.mlp_layer_norm.linear1"),
+            *row("first_norm", f"{BOUNDARY}.mlp_layer_norm.layer_norm1"),
+            *row("second", f"{BOUNDARY}.mlp_layer_norm.linear2"),
+            *row("second_norm", f"{BOUNDARY}.mlp_layer_norm.layer_norm2"),
+            Row("bias", (f"{BOUNDARY}.bias",)),
         ),
     },
-    tied=("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
+    tied=(
+        "cls.predictions.decoder.weight",
+        "cls.predictions.decoder.bias",
+        f"{BOUNDARY}.decoder.weight",
+    ),
     ignored=("embeddings.position_ids",),
     legacy=LEGACY,
     classification=HeadStyle(activation="tanh", dropout_first=False),

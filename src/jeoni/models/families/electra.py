@@ -42,6 +42,7 @@ FAMILY = Family(
             *row("dense", "generator_predictions.dense"),
             *row("norm", "generator_predictions.LayerNorm"),
             Row("bias", ("generator_lm_head.bias",)),
+            Row("out.weight", ("generator_lm_head.weight",), when=bert.untied),
         ),
         "replaced_token": (
             *row("dense", "discriminator_predictions.dense"),
