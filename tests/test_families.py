@@ -231,46 +231,10 @@ def test_hidden_states_of_lists_of_ids(family: str, folders: Path) -> None:
         assert peers.error(torch.from_numpy(result), torch.stack(right)) < 1e-5
 
 
-# Presets: counted is the backbone (embeddings and layers) and the one dense part that the published
-# number has too: BERT's pooler (ours belongs to the classification head), ELECTRA's discriminator head.
-
-COUNTS = {
-    "bert-base-uncased": 109_482_240,
-    "bert-base-cased": 108_310_272,
-    "bert-base-multilingual-cased": 177_853_440,
-    "bert-large-uncased": 335_141_888,
-    "bert-large-cased": 333_579_264,
-    "bert-L2-H128": 4_385_920,
-    "bert-L4-H256": 11_170_560,
-    "bert-L4-H512": 28_763_648,
-    "bert-L8-H512": 41_373_184,
-    "electra-small-discriminator": 13_549_057,
-    "electra-base-discriminator": 109_483_009,
-    "electra-large-discriminator": 335_142_913,
-}
-ROUNDED = {  # millions, as the tables of the papers have them
-    "bert-base-uncased": 110, "bert-large-uncased": 335, "bert-L2-H128": 4.4, "bert-L4-H256": 11.2,
-    "bert-L4-H512": 28.8, "bert-L8-H512": 41.4, "electra-small-discriminator": 14,
-    "electra-base-discriminator": 110, "electra-large-discriminator": 335,
-}  # fmt: skip
-
-
 def on_meta(name: str) -> Model:
     family, _ = hub.presets()[name]
     with torch.device("meta"):
         return hub.create(family, name, tokenizer=None)
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_parameters_are_as_published(name: str) -> None:
-    model = on_meta(name)
-    hidden = model.spec.hidden
-    dense = hidden * hidden + hidden
-    output = hidden + 1 if "discriminator" in name else 0
-    count = hub.parameter_count(model) + dense + output
-    assert count == COUNTS[name]
-    if name in ROUNDED:
-        assert count / 1e6 == pytest.approx(ROUNDED[name], rel=0.035)
 
 
 @pytest.mark.parametrize("name", sorted(hub.presets()))
