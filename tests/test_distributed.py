@@ -1,10 +1,7 @@
 """Two gloo processes under torchrun give what one process gives with the same global batch."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,43 +9,24 @@ from typing import Any
 
 import pytest
 
+import launch
 from jeoni.training import checkpoint, distributed, log
 from training_toy import ToyBatches, train
 
 SCRIPT = Path(__file__).with_name("training_toy.py")
 
 
-def command(folder: Path, processes: int, *options: str) -> dict[str, Any]:
-    """Arguments of ``subprocess`` that train the toy with so many processes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    torchrun = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        str(processes),
-        "--master-port",
-        port,
-    ]
-    return {
-        "args": [sys.executable, *(torchrun if processes > 1 else []), str(SCRIPT), str(folder),
-                 "dropout=0", *options],
-        "env": os.environ | {"OMP_NUM_THREADS": "1"},
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-    }  # fmt: skip
+def command(folder: Path, *options: str) -> list[str]:
+    """What trains the toy."""
+    return [str(SCRIPT), str(folder), "dropout=0", *options]
 
 
 def run(folder: Path, processes: int, *options: str) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    done = subprocess.run(**command(folder, processes, *options), timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    if (
-        sys.platform == "linux"
-    ):  # a group that outlives its session aborts or hangs the exit, at times
-        assert done.stdout.count("threads left: 1.") == processes, done.stdout
+    out = launch.run(command(folder, *options), processes)
+    if sys.platform == "linux":
+        # A group that outlives its session aborts or hangs the exit, at times.
+        assert out.count("threads left: 1.") == processes, out
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return result
 
@@ -111,7 +89,7 @@ def test_sigterm_to_torchrun_saves_and_continues(tmp_path: Path) -> None:
     options = ("cuts=[[7,1],[2,3,3],[8]]", "size=200", "epochs=1", "pause=0.01")
     whole = run(tmp_path / "whole", 2, *options)
     (tmp_path / "parts").mkdir()
-    process = subprocess.Popen(**command(tmp_path / "parts", 2, *options))
+    process = launch.start(command(tmp_path / "parts", *options), 2)
     while len(log.read(tmp_path / "parts")) < 20:
         assert process.poll() is None
         time.sleep(0.01)
@@ -128,4 +106,6 @@ def test_alone_everything_is_a_no_op() -> None:
     assert (distributed.world(), distributed.rank()) == (1, 0)
     assert distributed.broadcast_value("x") == "x"
     assert distributed.add_named({"a": (1.0, 2.0)}) == {"a": (1.0, 2.0)}
+    assert distributed.gather("x") == ["x"]
+    assert distributed.place() == (0, 1)
     distributed.barrier()

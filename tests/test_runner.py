@@ -1,5 +1,6 @@
 """The runner: the same predictions whatever the batches, the mean loss, the model as it was."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -81,32 +82,54 @@ def test_the_model_comes_back_in_the_mode_it_was(
     assert all(module.training is training for module in task.model.modules())
 
 
-def test_the_mode_comes_back_after_an_error(ready: tuple[Task[Any, Any], Encoded]) -> None:
+def test_the_mode_comes_back_after_an_error(
+    ready: tuple[Task[Any, Any], Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
     task, encoded = ready
     task.model.train()
 
-    def fail(loss: Any) -> None:
+    def fail(*arguments: Any) -> None:
         raise RuntimeError("stop")
 
+    monkeypatch.setattr(task, "decode", fail)
     with pytest.raises(RuntimeError, match="stop"):
-        predict(task, encoded, show=False, on_loss=fail)
+        predict(task, encoded, show=False)
     assert task.model.training
 
 
-def test_no_gradient_is_kept(ready: tuple[Task[Any, Any], Encoded]) -> None:
+def test_no_gradient_is_kept(
+    ready: tuple[Task[Any, Any], Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
     task, encoded = ready
-    losses: list[Any] = []
-    predict(task, encoded, show=False, on_loss=losses.append)
-    assert not any(loss.total.requires_grad for loss in losses)
+    seen = []
+    decode = task.decode
+
+    def watched(*arguments: Any) -> list[Any]:
+        seen.append(arguments[2].requires_grad)
+        return decode(*arguments)
+
+    monkeypatch.setattr(task, "decode", watched)
+    predict(task, encoded, show=False)
+    assert seen
+    assert not any(seen)
+
+
+def test_what_ranks_share_is_json_and_comes_back(ready: tuple[Task[Any, Any], Encoded]) -> None:
+    task, encoded = ready
+    indices = list(range(len(encoded.features)))
+    with torch.inference_mode():
+        logits = task.logits(encoded.features.batch(indices))
+    partials = task.decode(encoded, indices, logits)
+    text = json.dumps([task.pack(partial) for partial in partials])
+    assert [task.unpack(packed) for packed in json.loads(text)] == partials
 
 
 def test_without_targets_there_is_no_loss(ready: tuple[Task[Any, Any], Encoded]) -> None:
     task, encoded = ready
-    losses: list[Any] = []
+    losses: list[float] = []
     bare = task.encode(encoded.records, labeled=False)
-    assert texts_of(predict(task, bare, precision="fp32", show=False, on_loss=losses.append)) == (
-        texts_of(predict(task, encoded, precision="fp32", show=False))
-    )
+    found = predict(task, bare, precision="fp32", show=False, on_loss=lambda *s: losses.extend(s))
+    assert texts_of(found) == texts_of(predict(task, encoded, precision="fp32", show=False))
     assert losses == []
 
 

@@ -1,16 +1,18 @@
 """Run a task over encoded examples: predictions, loss and scores, without holding all logits."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from jeoni.base.batch import Loss
+from jeoni.base.errors import UserError
 from jeoni.base.progress import progress
 from jeoni.base.runtime import autocast, keep_freed_memory
 from jeoni.data.batching import for_prediction
 from jeoni.tasks._task import Encoded, Scores, Task
+from jeoni.training import distributed
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,12 @@ def predict(
     precision: str = "auto",
     title: str = "predicting",
     show: bool = True,
-    on_loss: Callable[[Loss], None] | None = None,
+    on_loss: Callable[[float, float], None] | None = None,
 ) -> list[Any]:
     """One prediction an example.
+
+    Where ranks are connected (``training.distributed.session``), each computes its share of the batches,
+    and all get all of it: the same figures to the bit as one process.
 
     Args:
         task: on a model that is where it should run.
@@ -52,30 +57,69 @@ def predict(
         precision: ``auto``, ``bf16`` or ``fp32``.
         title: of the progress bar.
         show: whether there is one.
-        on_loss: gets the loss of every batch, where there are targets.
+        on_loss: gets sum and count of every batch's loss, where there are targets.
+
+    Raises:
+        UserError: ranks cannot share what a task of the user's own keeps of a sequence.
     """
     keep_freed_memory()
     model = task.model
     training = model.training
     model.eval()
-    partials: list[Any] = [None] * len(encoded.features)
     runs = for_prediction(encoded.features, batch_tokens)
+    rank, world = distributed.place()
+    mine = runs[rank::world]
     try:
-        with torch.inference_mode(), progress(len(runs), title, show=show) as bar:
-            for indices in runs:
-                batch = encoded.features.batch(indices).to(model.device)
-                with autocast(precision, model.device):
-                    logits = task.logits(batch)
-                if on_loss is not None and batch.targets:
-                    on_loss(task.loss(logits, batch))
-                for index, partial in zip(
-                    indices, task.decode(encoded, indices, logits), strict=True
-                ):
-                    partials[index] = partial
-                bar.advance(1, tokens=len(batch.ids))
+        with torch.inference_mode(), progress(len(mine), title, show=show) as bar:
+            outputs = []
+            for indices in mine:
+                outputs.append(_output(task, encoded, indices, precision, loss=on_loss is not None))
+                bar.advance(1, tokens=int(encoded.features.lengths[indices].sum()))
     finally:
         model.train(training)
+    if world > 1:
+        outputs = _shared(task, outputs, len(runs), world)
+    partials: list[Any] = [None] * len(encoded.features)
+    for indices, (loss, found) in zip(runs, outputs, strict=True):
+        if on_loss is not None and loss is not None:
+            on_loss(*loss)
+        for index, partial in zip(indices, found, strict=True):
+            partials[index] = partial
     return task.combine(encoded, partials)
+
+
+Output = tuple[Sequence[float] | None, list[Any]]
+"""Of a batch: sum and count of the loss, and what the task keeps of each sequence."""
+
+
+def _output(
+    task: Task[Any, Any], encoded: Encoded, indices: Sequence[int], precision: str, *, loss: bool
+) -> Output:
+    batch = encoded.features.batch(indices).to(task.model.device)
+    with autocast(precision, task.model.device):
+        logits = task.logits(batch)
+    found = None
+    if loss and batch.targets:
+        value = task.loss(logits, batch)
+        found = (float(value.total), value.count)
+    return found, task.decode(encoded, indices, logits)
+
+
+def _shared(task: Task[Any, Any], mine: Sequence[Output], count: int, world: int) -> list[Output]:
+    """The outputs of all batches, which the ranks computed in turn."""
+    packed: Any = [(loss, [task.pack(partial) for partial in found]) for loss, found in mine]
+    try:
+        json.dumps(packed)
+    except TypeError as error:  # which a rank without a batch would not see: all are told
+        packed = str(error)
+    shares = distributed.gather(packed)
+    if problem := next((share for share in shares if isinstance(share, str)), None):
+        raise UserError(
+            f"{type(task).__name__} keeps of a sequence what is not JSON ({problem})",
+            hint="give the task `pack` and `unpack`, or evaluate with one process",
+        )
+    rows = [shares[number % world][number // world] for number in range(count)]
+    return [(loss, [task.unpack(partial) for partial in found]) for loss, found in rows]
 
 
 def evaluate(
@@ -88,13 +132,7 @@ def evaluate(
     show: bool = True,
 ) -> Evaluation:
     """Predictions and official scores; arguments as in ``predict``."""
-    total = count = 0.0
-
-    def add(loss: Loss) -> None:
-        nonlocal total, count
-        total += float(loss.total)
-        count += loss.count
-
+    losses: list[tuple[float, float]] = []
     predictions = predict(
         task,
         encoded,
@@ -102,7 +140,8 @@ def evaluate(
         precision=precision,
         title=title,
         show=show,
-        on_loss=add,
+        on_loss=lambda total, count: losses.append((total, count)),
     )
     scores = task.score(encoded, predictions)
-    return Evaluation(predictions, scores, total / count if count else None)
+    count = sum(seen for _, seen in losses)
+    return Evaluation(predictions, scores, sum(t for t, _ in losses) / count if count else None)

@@ -104,6 +104,15 @@ class Task(ABC, Generic[Partial, Prediction]):
             logits: of the batch.
         """
 
+    def pack(self, partial: Partial) -> Any:
+        """A partial as JSON data (lists, no tuples): under torchrun, other ranks get it so."""
+        return partial
+
+    def unpack(self, packed: Any) -> Partial:
+        """What ``pack`` was given."""
+        result: Partial = packed
+        return result
+
     @abstractmethod
     def combine(self, encoded: Encoded, partials: Sequence[Partial]) -> list[Prediction]:
         """One prediction an example, from what was kept of its sequences (in their order)."""

@@ -216,6 +216,15 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
             found.append(Candidate(float(flat[place]), *span))
         return WindowAnswers(tuple(found), null)
 
+    def pack(self, partial: WindowAnswers) -> list[Any]:
+        """Numbers only."""
+        return [partial.null_score, [[c.score, c.start, c.end] for c in partial.candidates]]
+
+    def unpack(self, packed: list[Any]) -> WindowAnswers:
+        """The way back."""
+        null, candidates = packed
+        return WindowAnswers(tuple(Candidate(*numbers) for numbers in candidates), null)
+
     def combine(self, encoded: Encoded, partials: Sequence[WindowAnswers]) -> list[SpanPrediction]:
         """The best candidate over all windows of a question."""
         gathered: list[list[WindowAnswers]] = [[] for _ in encoded.records]

@@ -6,9 +6,10 @@ to share a file system; only the first writes.
 
 import contextlib
 import itertools
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,7 +17,6 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-T = TypeVar("T")
 Sums = dict[str, tuple[float, float]]
 _sessions = itertools.count()  # every rank enters the same ones, in the same order
 
@@ -29,6 +29,11 @@ def world() -> int:
 def rank() -> int:
     """Which of them this is; 0 writes and prints."""
     return int(os.environ.get("RANK", "0"))
+
+
+def place() -> tuple[int, int]:
+    """Rank and number of the processes that are connected now; (0, 1) outside a session."""
+    return (rank(), world()) if dist.is_initialized() else (0, 1)
 
 
 @contextlib.contextmanager
@@ -72,13 +77,40 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor.data, src=0)
 
 
-def broadcast_value(value: T) -> T:
-    """The first rank's ``value``, on every rank."""
+def gather(value: Any) -> list[Any]:
+    """What every rank gave, in their order, on every rank.
+
+    Args:
+        value: JSON data. It travels as text: torch's own collectives of objects are pickles, and jeoni
+            reads none. Of tuples, the others get lists.
+
+    Raises:
+        TypeError: it is not JSON data.
+    """
     if world() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
+        return [value]
+    device = _device()
+    mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(device)
+    sizes = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(world())]
+    dist.all_gather(sizes, torch.tensor([len(mine)], device=device))
+    longest = max(int(size) for size in sizes)
+    parts = [torch.zeros(longest, dtype=torch.uint8, device=device) for _ in range(world())]
+    dist.all_gather(parts, torch.cat([mine, mine.new_zeros(longest - len(mine))]))
+    texts = [
+        bytes(part[: int(size)].cpu().numpy()) for part, size in zip(parts, sizes, strict=True)
+    ]
+    return [json.loads(text) for text in texts]
+
+
+def broadcast_value(value: Any) -> Any:
+    """The first rank's ``value`` (JSON data), on every rank."""
+    return gather(value if rank() == 0 else None)[0]
+
+
+def _device() -> torch.device:
+    """Where the tensors of a collective must be."""
+    nccl = dist.get_backend() == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
 
 
 def add(values: list[float], device: torch.device) -> list[float]:
@@ -94,9 +126,8 @@ def add_named(sums: Mapping[str, tuple[float, float]]) -> Sums:
     """Named (sum, count) pairs added over the ranks; all of it on the first rank, nothing on the others."""
     if world() == 1:
         return dict(sums)
-    shares: list[Sums] = [{} for _ in range(world())]
-    dist.all_gather_object(shares, dict(sums))
     total: Sums = {}
+    shares = gather(dict(sums))
     for share in shares if rank() == 0 else ():
         for name, (value, count) in share.items():
             old = total.get(name, (0.0, 0.0))

@@ -258,7 +258,7 @@ class _Run:
         self.left = False
         self.module.eval()
         with torch.no_grad():
-            values = distributed.broadcast_value(dict(evaluate()))
+            values = distributed.broadcast_value({k: float(v) for k, v in evaluate().items()})
         better = self.result.evaluated(values, self.config)
         if better and self.config.keep_best:
             self.best = copy_to_cpu(checkpoint.module_tensors(self.module))
@@ -315,10 +315,11 @@ class _Run:
         if self.first:
             checkpoint.clean(folder)
             found = checkpoint.latest(folder)
-        found = distributed.broadcast_value(found)
-        if found is None:
+        shared = distributed.broadcast_value(found and [str(found.path), found.state])
+        if shared is None:
             distributed.broadcast(checkpoint.module_tensors(self.module).values())
             return
+        found = checkpoint.Checkpoint(Path(shared[0]), shared[1])
         resume.check(found, self.settings)
         checkpoint.load_module(self.module, found.tensors("model"), found.path)
         self.result = FitResult(**found.state["result"])
