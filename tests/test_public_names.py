@@ -13,7 +13,16 @@ import jeoni
 from jeoni.models.model import Model
 from jeoni.text.tokenizer import Tokenizer
 
-NAMES = ["UserError", "__version__", "answer", "classify", "evaluate", "finetune", "load"]
+NAMES = [
+    "UserError",
+    "__version__",
+    "answer",
+    "classify",
+    "describe",
+    "evaluate",
+    "finetune",
+    "load",
+]
 HEAVY = ["torch", "numpy", "pyarrow", "sklearn", "transformers", "altair", "pydantic", "typer"]
 
 

@@ -6,6 +6,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.load(where)       a model and its tokenizer together
     jeoni.finetune(...)     transfer a model to a task
     jeoni.evaluate(...)     the task's official metrics
+    jeoni.describe(where)   a model in numbers: parts, parameters, operations, memory
     jeoni.answer(...)       ask a question about a passage
     jeoni.classify(...)     label a text
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jeoni.base.errors import UserError
 
 if TYPE_CHECKING:
+    from jeoni.models.describe import describe
     from jeoni.models.hub import load
     from jeoni.recipes.evaluate import evaluate
     from jeoni.recipes.finetune import finetune
@@ -25,12 +27,22 @@ __version__ = "0.1.0"
 _WHERE = {
     "answer": "jeoni.serving.predictor",
     "classify": "jeoni.serving.predictor",
+    "describe": "jeoni.models.describe",
     "evaluate": "jeoni.recipes.evaluate",
     "finetune": "jeoni.recipes.finetune",
     "load": "jeoni.models.hub",
 }
 
-__all__ = ["UserError", "__version__", "answer", "classify", "evaluate", "finetune", "load"]
+__all__ = [
+    "UserError",
+    "__version__",
+    "answer",
+    "classify",
+    "describe",
+    "evaluate",
+    "finetune",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

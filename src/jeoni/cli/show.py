@@ -40,6 +40,14 @@ def cell(value: object) -> str:
     return escape(str(value))
 
 
+def quantity(value: float, unit: str = "") -> str:
+    """A large number with a prefix: ``110.1 M``, ``3.14e+23``."""
+    for prefix, size in (("", 1), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15)):
+        if abs(value) < 999.95 * size:
+            return f"{value / size:.4g} {prefix}{unit}".rstrip()
+    return f"{value:.3g} {unit}".rstrip()
+
+
 def as_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """JSON on standard output."""
     json.dump(value, sys.stdout, ensure_ascii=False, indent=2)

@@ -1,0 +1,160 @@
+"""The parts of a model as the rows of a small table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import singledispatch
+
+from torch import nn
+
+from jeoni.models import cost
+from jeoni.models.model import Model
+from jeoni.nn.activations import ACTIVATIONS
+from jeoni.nn.attention import CrossAttention, SelfAttention
+from jeoni.nn.block import FeedForward
+from jeoni.nn.heads import LanguageModelHead, MaskedLMHead, SpanBoundaryHead
+from jeoni.nn.positions import RelativeBias, SinusoidalPositions
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """One kind of part.
+
+    Attributes:
+        name: where it is; blocks that are alike are one row (``stack.blocks.0-11.attention``).
+        what: in words.
+        times: how often a forward pass calls it.
+        parameters: of all of them.
+    """
+
+    name: str
+    what: str
+    times: int
+    parameters: int
+
+
+def part_rows(model: Model) -> Iterator[PartRow]:
+    """Rows for the backbone and the heads, in their order."""
+    found: list[tuple[str, str, int, nn.Module]] = []
+    parts = [("", model.backbone), *((f"heads.{k}", h) for k, h in model.heads.items())]
+    for start, module in parts:
+        inside = ""
+        for name, part, times in cost.visits(module, start):
+            text = what(part)
+            if text and not (inside and name.startswith(inside)):
+                found.append((name, text, times, part))
+                inside = f"{name}."
+    yield from _joined(found)
+
+
+def _joined(found: list[tuple[str, str, int, nn.Module]]) -> Iterator[PartRow]:
+    """Blocks in a row that consist of the same parts become one."""
+    groups: list[tuple[str, list[tuple[str, str, int, nn.Module]]]] = []
+    for entry in found:
+        block = _block(entry[0])
+        if groups and block and groups[-1][0] == block:
+            groups[-1][1].append(entry)
+        else:
+            groups.append((block, [entry]))
+    seen: set[int] = set()
+    while groups:
+        block, rows = groups.pop(0)
+        alike = [rows]
+        last = block
+        while block and groups and _kinds(*groups[0]) == _kinds(block, rows):
+            last, more = groups.pop(0)
+            alike.append(more)
+        for same in zip(*alike, strict=True):
+            name, text = same[0][:2]
+            if last != block:
+                name = name.replace(block, f"{block}-{last.rpartition('.')[2]}", 1)
+            size = sum(_size(part, seen) for *_, part in same)
+            yield PartRow(name, text, sum(entry[2] for entry in same), size)
+
+
+def _block(name: str) -> str:
+    """``stack.blocks.3`` of ``stack.blocks.3.attention``; empty outside of blocks."""
+    parts = name.split(".")
+    for i, part in enumerate(parts[:-1]):
+        if part == "blocks" and parts[i + 1].isdecimal():
+            return ".".join(parts[: i + 2])
+    return ""
+
+
+def _kinds(block: str, rows: list[tuple[str, str, int, nn.Module]]) -> list[tuple[str, str, str]]:
+    stack = block.rpartition(".")[0]
+    return [(stack, name.removeprefix(block), text) for name, text, *_ in rows]
+
+
+def _size(module: nn.Module, seen: set[int]) -> int:
+    """Parameters that no row before has counted."""
+    new = {id(p): p.numel() for p in module.parameters() if id(p) not in seen}
+    seen.update(new)
+    return sum(new.values())
+
+
+@singledispatch
+def what(module: nn.Module) -> str:
+    """A part in words; empty for what is shown by its parts."""
+    return "" if any(True for _ in module.children()) else _own(module)
+
+
+def _own(module: nn.Module) -> str:
+    """A module that nothing is said about, if it has parameters of its own."""
+    return type(module).__name__ if any(True for _ in module.parameters(recurse=False)) else ""
+
+
+@what.register
+def _(module: nn.Embedding) -> str:
+    return f"table, {module.num_embeddings:,} x {module.embedding_dim:,}"
+
+
+@what.register
+def _(module: SinusoidalPositions) -> str:
+    return "sinusoidal, nothing learned"
+
+
+@what.register
+def _(module: RelativeBias) -> str:
+    heads = module.table.embedding_dim
+    return f"relative, {module.buckets} buckets up to {module.distance} x {heads} heads"
+
+
+@what.register
+def _(module: nn.Linear) -> str:
+    return f"linear, {module.in_features:,} -> {module.out_features:,}"
+
+
+@what.register(nn.LayerNorm)
+@what.register(nn.RMSNorm)
+def _(module: nn.LayerNorm | nn.RMSNorm) -> str:
+    kind = "layer norm" if isinstance(module, nn.LayerNorm) else "RMS norm"
+    return f"{kind}, {module.normalized_shape[0]:,}"
+
+
+@what.register
+def _(module: SelfAttention) -> str:
+    size = module.out.in_features // module.heads
+    sight = "causal" if module.causal else "sees all"
+    window = f", less than {module.window} away" if module.window else ""
+    turned = ", rotary" if module.rotate is not None else ""
+    return f"{module.heads} heads of {size}, {sight}{window}{turned}"
+
+
+@what.register
+def _(module: CrossAttention) -> str:
+    return f"{module.heads} heads of {module.out.in_features // module.heads}, sees the encoder"
+
+
+@what.register
+def _(module: FeedForward) -> str:
+    name = next(n for n, f in ACTIVATIONS.items() if f is module.activation)
+    gate = ", gated" if module.gated else ""
+    return f"{module.up.in_features:,} -> {module.down.in_features:,}, {name}{gate}"
+
+
+@what.register(MaskedLMHead)
+@what.register(SpanBoundaryHead)
+@what.register(LanguageModelHead)
+def _(module: MaskedLMHead | SpanBoundaryHead | LanguageModelHead) -> str:
+    own = getattr(module, "out", None) is not None
+    return "vocabulary, its own table" if own else "vocabulary, tied to the word table"
