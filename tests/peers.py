@@ -79,7 +79,8 @@ def fit(spec: ArchSpec, family: Family) -> ArchSpec:
 
 def config_values(family: Family, spec: ArchSpec) -> dict[str, Any]:
     """The keys of config.json that describe ``spec``."""
-    values = {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
+    values = dict(family.constants(spec))
+    values |= {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
     return values | dict(family.write(spec) if family.write is not None else {})
 
 
@@ -99,6 +100,11 @@ def scramble(model: Any, seed: int = 0) -> None:
     for parameter in model.parameters():
         mean = 1.0 if parameter.dim() == 1 else 0.0
         parameter.data.normal_(mean, 0.2, generator=generator)
+
+
+def computed(theirs: Any) -> set[str]:
+    """Names of parameters that never train, as anyone can compute them (waves of positions)."""
+    return {name for name, parameter in theirs.named_parameters() if not parameter.requires_grad}
 
 
 def reload(folder: Path, architecture: str) -> tuple[Any, dict[str, Any]]:

@@ -46,10 +46,11 @@ def test_what_transformers_wrote_comes_back_the_same(
     config = json.loads((tmp_path / "ours/config.json").read_text())
     assert config["architectures"] == [architecture]
     before, after = (load_file(tmp_path / part / WEIGHTS) for part in ("theirs", "ours"))
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    computed = peers.computed(theirs)
+    assert before.keys() - computed == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in after)
     again, info = peers.reload(tmp_path / "ours", architecture)
-    assert not info["missing_keys"]
+    assert set(info["missing_keys"]) <= computed
     assert not info["unexpected_keys"]
     assert not info["mismatched_keys"]
     assert_same_outputs(again, theirs, tolerance=1e-7)
@@ -65,7 +66,8 @@ def test_what_we_draw_loads_in_transformers(family: str, architecture: str, tmp_
     assert {p.dtype for p in theirs.parameters()} == {torch.float32}
     assert not info["unexpected_keys"]
     assert not info["mismatched_keys"]
-    assert all("pooler" in key for key in info["missing_keys"])
+    computed = tuple(FAMILIES[family].ignored)
+    assert all("pooler" in key or key.endswith(computed) for key in info["missing_keys"])
     assert_same_outputs(ours, theirs)
     assert_same_outputs(read_to_end(tmp_path), ours, tolerance=1e-12)
 
@@ -413,7 +415,7 @@ def test_unknown_preset_and_family_suggest() -> None:
     with pytest.raises(UserError, match="did you mean 'bert-base-uncased'"):
         hub.create("bert", "bert-base-uncase", tokenizer=None)
     with pytest.raises(UserError, match="did you mean 'bert'"):
-        hub.create("bart", "x", tokenizer=None)
+        hub.create("berd", "x", tokenizer=None)
 
 
 def test_a_family_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
