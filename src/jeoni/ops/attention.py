@@ -401,9 +401,9 @@ class _Explicit(torch.autograd.Function):
                 d_bias[:, : group.longest, : group.longest] += part.sum(0, dtype=torch.float32)
             d_query = torch.bmm(d_scores, key).mul_(ctx.sight.scale)  # the saved queries are scaled
             parts = (d_query, torch.bmm(d_scores.transpose(1, 2), query), d_value)
-            stacked = torch.stack(parts, 1).view(group.sequences, heads, 3, -1, size)
-            # [b, A, 3, T, D] -> [b, T, 3, A, D]
-            _place(result, group, stacked.permute(0, 3, 2, 1, 4))
+            for which, part in enumerate(parts):
+                by_token = part.view(group.sequences, heads, -1, size).transpose(1, 2)
+                _place(result[:, which], group, by_token)
         return result, None if d_bias is None else d_bias.to(grad.dtype), None, None, None
 
 
