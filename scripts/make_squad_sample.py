@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=4000, metavar="N", help="training questions")
     parser.add_argument("--dev", type=int, default=500, metavar="N", help="held-out questions")
     parser.add_argument("--per-paragraph", type=int, default=3, help="training questions, at most")
-    parser.add_argument("--max-words", type=int, default=150, help="of a training paragraph")
+    parser.add_argument("--max-words", type=int, default=80, help="of a training paragraph")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     train = read_json(args.source / "train-v1.1.json.zst")
