@@ -34,6 +34,12 @@ def open_binary(path: Path) -> IO[bytes]:
 _CHUNK = 1 << 16
 
 
+def consumed(stream: IO[bytes]) -> int:
+    """Bytes of the file on disk that a stream of ``open_binary`` has read so far."""
+    raw = getattr(stream, "raw", None)
+    return raw.consumed() if isinstance(raw, _Decompressed) else stream.tell()
+
+
 class _Decompressed(io.RawIOBase):
     """What ``chunks`` yield, as a stream whose errors name the file."""
 
@@ -56,6 +62,10 @@ class _Decompressed(io.RawIOBase):
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
+
+    def consumed(self) -> int:
+        """Bytes of the compressed file read so far."""
+        return self._source.tell()
 
     def close(self) -> None:
         self._source.close()

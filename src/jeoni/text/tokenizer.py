@@ -6,39 +6,36 @@ accent, no state that changes between calls, and errors that name the file.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tokenizers
 
 from jeoni.base.errors import UserError
+from jeoni.text import kind as kinds
+from jeoni.text import morphemes, recipes
 from jeoni.text.encoding import (
     Encoding,
     Offsets,
     Pieces,
     cover_marks,
+    cover_quotes,
+    cover_reordered,
     longest_first,
+    place_marks,
+    without_blanks,
     without_surrogates,
 )
-from jeoni.text.tokenizer_files import TokenizerFiles, read_folder, read_vocab, write_folder
+from jeoni.text.template import Ids, Template
+from jeoni.text.tokenizer_files import TokenizerFiles, read_folder, read_original, write_folder
 
 __all__ = ["Encoding", "Ids", "Pieces", "Tokenizer"]
 
-Ids = Sequence[int] | npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One place of a template: a special token, or (``sequence`` given) where a text goes."""
-
-    id: int
-    segment: int
-    sequence: int | None
+_Raw = tuple[list[int], Offsets]
 
 
 class Tokenizer:
@@ -51,34 +48,49 @@ class Tokenizer:
     Offsets cover the characters that a token was made from. Characters that the normalizer drops
     inside a token (accents, control characters, zero-width joiners) are covered; accents after its
     last letter, too; control characters around a token are not. Tokens made from one character
-    (jamo of a syllable) have the same offsets.
+    (jamo of a syllable, bytes) have the same offsets. The blank before a word is not covered by the
+    word's first token, whose name says that it is there (``Ġ``, ``▁``); a ``▁`` alone covers that
+    blank, or nothing where the text begins.
     """
 
     def __init__(self, files: TokenizerFiles) -> None:
         self._files = files
         try:
             self._rust = tokenizers.Tokenizer.from_str(json.dumps(files.spec))
+            self._templates = tuple(Template(files.spec.get("post_processor"), n) for n in (1, 2))
         except Exception as error:  # the library raises bare Exception
             raise UserError(f"{files.source}: not a usable tokenizer: {error}") from None
-        self._templates = (
-            _parts(self._rust.encode("a")),
-            _parts(self._rust.encode("a", "a")),
-        )
+        # Special tokens are put in here, offsets are trimmed here.
+        self._rust.post_processor = None
+        self._segment = kinds.find(files.recipe.kind).segment if files.recipe else None
+        words = json.dumps([files.spec.get(part) for part in ("normalizer", "pre_tokenizer")])
+        self._forms = '"NF' in words
+        self._quotes = "``" in words
+        self._apart = '"NFD"' in words or '"NFKD"' in words
+        self._blanks = '"ByteLevel"' in words or '"Metaspace"' in words
+        self._mark = self._rust.token_to_id("▁") if '"Metaspace"' in words else None
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Tokenizer":
+    def from_folder(cls, folder: Path, like: str | None = None) -> "Tokenizer":
         """The tokenizer of a checkpoint folder.
 
         ``tokenizer.json`` if it is there, with its built-in truncation and padding switched off;
-        else WordPiece from ``vocab.txt``. ``tokenizer_config.json`` and ``special_tokens_map.json``
-        are optional; when ``do_lower_case``, ``strip_accents`` or ``tokenize_chinese_chars`` are
-        set there, they win, as they do in ``transformers``.
+        else the files that it was published as: ``vocab.txt``, ``vocab.json`` and ``merges.txt``,
+        or a SentencePiece ``.model``. ``tokenizer_config.json`` and ``special_tokens_map.json``
+        are optional; when ``do_lower_case``, ``strip_accents``, ``tokenize_chinese_chars`` or
+        ``add_prefix_space`` are set there, they win, as they do in ``transformers``.
+
+        Args:
+            folder: the folder.
+            like: what the published files are, where ``tokenizer_config.json`` does not tell: a class
+                (``GPT2Tokenizer``) or short name (``gpt2``) in ``jeoni.text.recipes``. Without it,
+                only ``vocab.txt`` is read, as WordPiece.
 
         Raises:
             UserError: no such file, broken JSON, not UTF-8, an empty or repeated vocabulary line,
                 no token for unknown words, start or separator; the message names file and line.
         """
-        return cls(read_folder(Path(folder)))
+        return cls(read_folder(Path(folder), like))
 
     @classmethod
     def from_vocab(
@@ -110,11 +122,14 @@ class Tokenizer:
         }
         if model_max_length is not None:
             config["model_max_length"] = model_max_length
-        return cls(read_vocab(Path(path), config))
+        return cls(read_original(Path(path), config, recipes.BERT))
 
     def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json``, its configuration files, and ``vocab.txt`` for WordPiece."""
-        write_folder(self._files, Path(folder), spec_text=self._rust.to_str(pretty=True))
+        """Write ``tokenizer.json``, its configuration files, and the files it is published as."""
+        content = json.loads(self._rust.to_str())
+        content["post_processor"] = self._files.spec.get("post_processor")
+        text = json.dumps(content, ensure_ascii=False, indent=2)
+        write_folder(self._files, Path(folder), spec_text=text)
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
@@ -155,6 +170,16 @@ class Tokenizer:
         return self._role("sep_token")
 
     @property
+    def bos_id(self) -> int | None:
+        """Id of the token before a text that is generated, if there is one."""
+        return self._role("bos_token")
+
+    @property
+    def eos_id(self) -> int | None:
+        """Id of the token after a text that is generated, if there is one."""
+        return self._role("eos_token")
+
+    @property
     def mask_id(self) -> int | None:
         """Id of the mask token, if there is one."""
         return self._role("mask_token")
@@ -181,20 +206,23 @@ class Tokenizer:
         Raises:
             UserError: ``max_length`` leaves no room beside the special tokens.
         """
-        firsts = self._encode_raw(texts)
-        seconds = None if pairs is None else self._encode_raw(pairs)
-        if seconds is not None and len(seconds) != len(firsts):
-            raise ValueError(f"{len(firsts)} texts and {len(seconds)} pairs")
-        room = None if max_length is None else self._room(pairs is not None, max_length)
-        if seconds is None:
-            return [self._assemble(((ids[:room], offsets[:room]),)) for ids, offsets in firsts]
-        result = []
-        for (ids, offsets), (pair_ids, pair_offsets) in zip(firsts, seconds, strict=True):
-            n, m = longest_first(len(ids), len(pair_ids), room)
-            result.append(
-                self._assemble(((ids[:n], offsets[:n]), (pair_ids[:m], pair_offsets[:m])))
-            )
-        return result
+        return [
+            self._assemble(parts) for parts in self._cut(self._encode_raw, texts, pairs, max_length)
+        ]
+
+    def encode_ids(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
+    ) -> list[tuple[list[int], list[int]]]:
+        """Ids and segments alone, as ``encode_batch`` gives them; faster.
+
+        Args and errors: see ``encode_batch``.
+        """
+        cut = self._cut(self._encode_without_offsets, texts, pairs, max_length)
+        return [self._build([ids for ids, _ in parts]) for parts in cut]
 
     def pieces(self, texts: Sequence[str]) -> list[Pieces]:
         """Encode many texts without special tokens, to be put together by ``build_pair``."""
@@ -244,18 +272,20 @@ class Tokenizer:
 
     def text_start(self, question_length: int | None = None) -> int:
         """Index of the passage's first token in what ``build_pair`` (or ``build_single``) gives."""
-        template = self._templates[question_length is not None]
-        target = 0 if question_length is None else 1
-        before = template[: [part.sequence for part in template].index(target)]
-        return sum(1 if part.sequence is None else question_length or 0 for part in before)
+        if question_length is None:
+            return self._templates[0].start(0, ())
+        return self._templates[1].start(1, (question_length,))
 
     def special_count(self, pair: bool = False) -> int:
         """Special tokens that a text, or a pair of texts, is given."""
-        return sum(part.sequence is None for part in self._templates[pair])
+        return self._templates[pair].special
 
     def decode(self, ids: Ids, skip_special: bool = True) -> str:
         """Text of the tokens; case, accents and blanks are as far as the tokenizer keeps them."""
-        return self._rust.decode([int(number) for number in ids], skip_special_tokens=skip_special)
+        plain = [int(number) for number in ids]
+        text = str(self._rust.decode(plain, skip_special_tokens=skip_special))
+        # What the normalizer took apart (syllables into jamo) is put together.
+        return unicodedata.normalize("NFC", text) if self._apart else text
 
     def _role(self, role: str) -> int | None:
         name = self._files.roles.get(role)
@@ -270,52 +300,86 @@ class Tokenizer:
             )
         return room
 
-    def _encode_raw(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
+    def _cut(
+        self,
+        encode: Callable[[Sequence[str]], list[_Raw]],
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        max_length: int | None,
+    ) -> Iterator[tuple[_Raw, ...]]:
+        """Ids and offsets of each text, or pair, as much of them as ``max_length`` leaves room for."""
+        room = None if max_length is None else self._room(pairs is not None, max_length)
+        firsts = encode(texts)
+        if pairs is None:
+            yield from (((ids[:room], offsets[:room]),) for ids, offsets in firsts)
+            return
+        seconds = encode(pairs)
+        if len(seconds) != len(firsts):
+            raise ValueError(f"{len(firsts)} texts and {len(seconds)} pairs")
+        for (ids, offsets), (pair_ids, pair_offsets) in zip(firsts, seconds, strict=True):
+            n, m = longest_first(len(ids), len(pair_ids), room)
+            yield (ids[:n], offsets[:n]), (pair_ids[:m], pair_offsets[:m])
+
+    def _encode_without_offsets(self, texts: Sequence[str]) -> list[_Raw]:
+        """Ids of each text, without special tokens; offsets are empty."""
+        encodings, _ = self._encode_rust(texts, self._rust.encode_batch_fast)
+        return [(encoding.ids, []) for encoding in encodings]
+
+    def _encode_raw(self, texts: Sequence[str]) -> list[_Raw]:
         """Ids and offsets of each text, without special tokens."""
+        encodings, marks = self._encode_rust(texts, self._rust.encode_batch)
+        result = []
+        for number, (encoding, text) in enumerate(zip(encodings, texts, strict=True)):
+            ids, offsets = encoding.ids, encoding.offsets
+            if marks is not None:
+                offsets = morphemes.original(offsets, marks[number])
+            if self._blanks:
+                offsets = without_blanks(offsets, text)
+            if self._forms:
+                offsets = cover_reordered(offsets, text)
+            if self._quotes:
+                offsets = cover_quotes(offsets, text)
+            offsets = cover_marks(offsets, text)
+            if self._mark is not None:
+                offsets = place_marks(offsets, text, ids, self._mark)
+            result.append((ids, offsets))
+        return result
+
+    def _encode_rust(
+        self, texts: Sequence[str], encode_batch: Callable[..., list[tokenizers.Encoding]]
+    ) -> tuple[list[tokenizers.Encoding], list[list[int]] | None]:
+        """What the library gives; and the places of marks that were put into each text, if any."""
         if isinstance(texts, str):
             raise TypeError("a list of texts was expected, this is one text")
-        try:
-            encodings = self._encode_rust(texts)
-        except TypeError:
-            # The library refuses lone surrogates with the same error as what is no string.
-            encodings = self._encode_rust([without_surrogates(text) for text in texts])
-        return [
-            (encoding.ids, cover_marks(encoding.offsets, text))
-            for encoding, text in zip(encodings, texts, strict=True)
-        ]
-
-    def _encode_rust(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        marks = None
+        if self._segment is not None:
+            cut = list(self._segment(texts))
+            texts, marks = [text for text, _ in cut], [places for _, places in cut]
         # One text goes without the thread pool: it is faster, and leaves a later fork at ease.
         if len(texts) == 1:
-            return [self._rust.encode(texts[0], add_special_tokens=False)]
-        return self._rust.encode_batch(list(texts), add_special_tokens=False)
+            encode_batch = self._encode_one
+        try:
+            return encode_batch(list(texts), add_special_tokens=False), marks
+        except TypeError:
+            # The library refuses lone surrogates with the same error as what is no string.
+            readable = [without_surrogates(text) for text in texts]
+            return encode_batch(readable, add_special_tokens=False), marks
+
+    def _encode_one(
+        self, texts: Sequence[str], *, add_special_tokens: bool
+    ) -> list[tokenizers.Encoding]:
+        return [self._rust.encode(texts[0], add_special_tokens=add_special_tokens)]
 
     def _build(self, texts: Sequence[Ids]) -> tuple[list[int], list[int]]:
-        ids: list[int] = []
-        segments: list[int] = []
-        for part in self._templates[len(texts) - 1]:
-            new = [part.id] if part.sequence is None else texts[part.sequence]
-            ids.extend(new.tolist() if isinstance(new, np.ndarray) else new)
-            segments.extend([part.segment] * len(new))
-        return ids, segments
+        return self._templates[len(texts) - 1].build(texts)
 
-    def _assemble(self, texts: Sequence[tuple[list[int], Offsets]]) -> Encoding:
+    def _assemble(self, texts: Sequence[_Raw]) -> Encoding:
         ids, segments = self._build([ids for ids, _ in texts])
         offsets: Offsets = []
         sequence: list[int | None] = []
-        for part in self._templates[len(texts) - 1]:
+        for part in self._templates[len(texts) - 1].parts:
             new = [(0, 0)] if part.sequence is None else texts[part.sequence][1]
             offsets.extend(new)
             sequence.extend([part.sequence] * len(new))
         names = self.tokens
         return Encoding(ids, segments, offsets, sequence, [names[number] for number in ids])
-
-
-def _parts(probe: tokenizers.Encoding) -> tuple[_Part, ...]:
-    """The template of a post-processor, of any kind, read off an encoding that it made."""
-    parts: list[_Part] = []
-    for part in map(_Part, probe.ids, probe.type_ids, probe.sequence_ids):
-        # The probe text may be several tokens long: they are one place.
-        if part.sequence is None or not parts or parts[-1].sequence != part.sequence:
-            parts.append(part)
-    return tuple(parts)

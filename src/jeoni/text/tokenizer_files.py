@@ -1,39 +1,31 @@
-"""Reading and writing tokenizer folders: ``tokenizer.json``, or a bare ``vocab.txt``.
+"""Reading and writing tokenizer folders: ``tokenizer.json``, or the files a tokenizer was published as.
 
 Whatever a folder holds, it is brought into one form, the content of a ``tokenizer.json``, which the
 Rust library reads; so there is one way in, and every check is made here, on plain data.
 """
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import open_binary, read_json, write_json, write_text
+from jeoni.base.files import read_json, replacing, write_json, write_text
+from jeoni.text import checks, recipes, spec, vocab_files
+from jeoni.text import kind as kinds
+from jeoni.text.kinds.unigram import CHARSMAP, charsmap
+from jeoni.text.kinds.wordpiece import SETTINGS
+from jeoni.text.recipes import ANY, BERT, KEY, ROLES, Recipe
+from jeoni.text.spec import JSON
+from jeoni.text.template import Template
 
-# What each special token is called in configuration files, and its usual names in vocabularies.
-ROLES = {
-    "pad_token": ("[PAD]", "<pad>"),
-    "unk_token": ("[UNK]", "<unk>"),
-    "cls_token": ("[CLS]", "<s>"),
-    "sep_token": ("[SEP]", "</s>"),
-    "mask_token": ("[MASK]", "<mask>"),
-}
-REQUIRED = ("unk_token", "cls_token", "sep_token")
-
-# Settings of the normalizer: name in tokenizer_config.json, name in tokenizer.json, allowed values.
-SETTINGS: tuple[tuple[str, str, tuple[bool | None, ...]], ...] = (
-    ("do_lower_case", "lowercase", (True, False)),
-    ("strip_accents", "strip_accents", (True, False, None)),
-    ("tokenize_chinese_chars", "handle_chinese_chars", (True, False)),
-)
+FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 # Where the folder came from, and the padding and truncation last used with it: not worth keeping.
 _STALE = """
-    name_or_path special_tokens_map_file tokenizer_file vocab_file is_local backend max_length stride
-    truncation_side truncation_strategy padding_side pad_to_multiple_of pad_token_type_id
+    name_or_path special_tokens_map_file tokenizer_file vocab_file merges_file is_local backend
+    local_files_only max_length stride truncation_side truncation_strategy padding_side
+    pad_to_multiple_of pad_token_type_id
 """
 
 
@@ -46,242 +38,199 @@ class TokenizerFiles:
         config: content of ``tokenizer_config.json``.
         roles: special token by role (``pad_token``, ...); roles without a token are left out.
         source: the file that it was read from, for messages.
+        recipe: the published tokenizer that it is one of, if that is known.
     """
 
     spec: dict[str, Any]
     config: dict[str, Any]
     roles: dict[str, str]
     source: Path
+    recipe: Recipe | None = None
 
 
-def read_folder(folder: Path) -> TokenizerFiles:
-    """Read ``tokenizer.json`` if it is there, else ``vocab.txt``; see ``Tokenizer.from_folder``."""
-    config = _read_config(folder)
-    if (folder / "tokenizer.json").exists():
-        return _read_spec(folder / "tokenizer.json", config)
-    if (folder / "vocab.txt").exists():
-        return read_vocab(folder / "vocab.txt", config)
-    raise UserError(
-        f"no tokenizer in {folder}", hint="looked for tokenizer.json and vocab.txt there"
+def present(folder: Path) -> bool:
+    """Whether there are files of a tokenizer, of whatever kind, in a folder."""
+    names = {recipe.kind for recipe in recipes.ALL}
+    return (folder / FILE).exists() or any(
+        kinds.original_files(folder, kinds.find(name)) for name in names
     )
 
 
-def read_vocab(path: Path, config: Mapping[str, Any]) -> TokenizerFiles:
-    """WordPiece from a file with one token a line (its number, from 0, is its id)."""
-    vocab = {token: number for number, token in enumerate(_read_lines(path))}
-    roles = _find_roles(vocab, config, path)
-    _require(roles, path)
-    special = {name: vocab[name] for name in roles.values()}
-    spec: dict[str, Any] = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [_added(*entry) for entry in sorted(special.items(), key=_id)],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": True,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": _template(roles, vocab),
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": roles["unk_token"],
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": vocab,
-        },
-    }
-    return TokenizerFiles(_set_normalizer(spec, config), dict(config), roles, path)
+def read_folder(folder: Path, like: str | None = None) -> TokenizerFiles:
+    """Read ``tokenizer.json`` if it is there, else original files; see ``Tokenizer.from_folder``."""
+    config = _read_config(folder)
+    named = recipes.known(config)
+    if (folder / FILE).exists():
+        return _read_spec(folder / FILE, config, named)
+    wanted = named or (recipes.find(like) if like else None)
+    for candidate in (wanted, BERT):
+        if candidate and (found := kinds.original_files(folder, kinds.find(candidate.kind))):
+            return read_original(found[0], config, candidate)
+    if present(folder):
+        raise UserError(
+            f"{folder} has the files of a tokenizer, but nothing says of which",
+            hint=f"name it (like='gpt2', --like gpt2), or its tokenizer_class in {CONFIG}",
+        )
+    searched = f"{FILE}, vocab.txt, vocab.json and merges.txt, and *.model"
+    raise UserError(f"no tokenizer in {folder}", hint=f"looked for {searched} there")
+
+
+def read_original(path: Path, config: Mapping[str, Any], recipe: Recipe) -> TokenizerFiles:
+    """A tokenizer from the files that it was published as; ``path`` is the first of them."""
+    recipe = _with_sentinels(recipe, config)
+    kind = kinds.find(recipe.kind)
+    assert kind.read is not None  # it has original files
+    named = {role: checks.configured_token(config, role, path) for role in ROLES}
+    unk = named["unk_token"] or recipe.roles["unk_token"]
+    model, found = kind.read(path, recipe, unk)
+    vocab = checks.vocabulary({"model": model}, path)
+    roles = checks.find_roles(vocab, config, path, checks.usual_names(recipe))
+    if recipe.kind == BERT.kind:
+        checks.require(roles, path)
+        model["unk_token"] = roles["unk_token"]
+    return assemble(recipe, model, {**found, **config}, roles, path)
+
+
+def assemble(
+    recipe: Recipe,
+    model: JSON,
+    config: Mapping[str, Any],
+    roles: Mapping[str, str],
+    path: Path,
+    *,
+    before: JSON | None = None,
+) -> TokenizerFiles:
+    """Everything around a model: pipeline, template, special tokens.
+
+    Args:
+        recipe: says what they are.
+        model: of tokenizer.json.
+        config: options; ``added`` are further special tokens.
+        roles: special token by role.
+        path: for messages.
+        before: a normalizer in front of the recipe's own.
+    """
+    config = dict(config)
+    special = {token["content"]: token for token in config.pop("added", ())}
+    vocab = checks.vocabulary({"model": model}, path)
+    for name in (*roles.values(), *recipe.extra):
+        if name in vocab:
+            special[name] = spec.added(name, vocab[name], **recipe.flags.get(name, {}))
+    parts = kinds.find(recipe.kind).pipeline({**recipe.options, **config})
+    if before is not None:
+        rest = [parts["normalizer"]] if parts["normalizer"] else []
+        parts |= spec.pipeline([before, *rest], [parts["pre_tokenizer"]], [parts["decoder"]])
+    processor = _template(recipe, roles, vocab, path)
+    ordered = sorted(special.values(), key=lambda token: int(token["id"]))
+    config.pop(CHARSMAP, None)
+    whole = spec.whole(model, parts, processor, ordered)
+    return TokenizerFiles(whole, config, dict(roles), path, recipe)
 
 
 def write_folder(files: TokenizerFiles, folder: Path, *, spec_text: str) -> None:
-    """Write what ``read_folder`` and ``transformers.AutoTokenizer`` read."""
-    model = files.spec["model"]
+    """Write what ``read_folder`` and ``transformers.AutoTokenizer`` read, and the original files."""
     config = {key: value for key, value in files.config.items() if key not in _STALE.split()}
+    recipe, model = files.recipe, files.spec["model"]
     if model.get("type") == "WordPiece":
-        config.setdefault("tokenizer_class", "BertTokenizer")
+        recipe = recipe or BERT
         normalizer = files.spec.get("normalizer") or {}
         config |= {key: normalizer[inner] for key, inner, _ in SETTINGS if inner in normalizer}
-    config.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
-    write_text(folder / "tokenizer.json", spec_text + "\n")
-    write_json(folder / "tokenizer_config.json", dict(sorted((config | files.roles).items())))
+    originals: dict[str, bytes] = {}
+    if recipe is not None:
+        config = {**recipe.options, **config}
+        kind, rebuilt = kinds.find(recipe.kind), _as_rebuilt(files, recipe, config)
+        config["tokenizer_class"] = recipe.name if rebuilt and not recipe.own else ANY
+        config |= {KEY: recipe.like} if config["tokenizer_class"] == ANY else {}
+        originals = kind.write(files.spec, recipe) if kind.write and rebuilt else {}
+    config.setdefault("tokenizer_class", ANY)
+    write_text(folder / FILE, spec_text + "\n")
+    write_json(folder / CONFIG, dict(sorted((config | files.roles).items())))
     write_json(folder / "special_tokens_map.json", files.roles)
-    if model.get("type") == "WordPiece":
-        lines = (token for token, _ in sorted(model["vocab"].items(), key=_id))
-        write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
+    for name, content in originals.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+
+
+def _as_rebuilt(files: TokenizerFiles, recipe: Recipe, config: Mapping[str, Any]) -> bool:
+    """Whether the recipe alone gives the same: the classes of ``transformers`` take but the vocabulary."""
+    options = {**recipe.options, CHARSMAP: charsmap(files.spec.get("normalizer")), **config}
+    if not spec.same_pipeline(kinds.find(recipe.kind).pipeline(options), files.spec):
+        return False
+    vocab = checks.vocabulary(files.spec, files.source)
+    try:
+        expected = _template(recipe, files.roles, vocab, files.source)
+    except UserError:
+        return False
+    own = files.spec.get("post_processor")
+    return all(Template(own, n).parts == Template(expected, n).parts for n in (1, 2))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     """``tokenizer_config.json`` over ``special_tokens_map.json``; either may be absent."""
     config: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+    for name in ("special_tokens_map.json", CONFIG):
         path = folder / name
-        if not path.exists():
-            continue
-        values = _mapping(path)
-        for key, _, allowed in SETTINGS:
-            if key in values and not any(values[key] is one for one in allowed):
-                raise UserError(f"{path}: {key} is {values[key]!r}", hint="write true or false")
-        length = values.get("model_max_length")
-        if not isinstance(length, int | float | None):
-            raise UserError(f"{path}: model_max_length is {length!r}", hint="write a number")
-        # A null special token is one that is not named; a null strip_accents has a meaning.
-        config |= {k: v for k, v in values.items() if v is not None or k not in ROLES}
+        if path.exists():
+            values = checks.mapping(read_json(path), path)
+            checks.check_config(values, path)
+            # A null special token is one that is not named; a null strip_accents has a meaning.
+            config |= {k: v for k, v in values.items() if v is not None or k not in ROLES}
     return config
 
 
-def _read_spec(path: Path, config: dict[str, Any]) -> TokenizerFiles:
-    spec = _mapping(path)
-    model = spec.get("model")
+def _read_spec(path: Path, config: dict[str, Any], recipe: Recipe | None) -> TokenizerFiles:
+    content = checks.mapping(read_json(path), path)
+    model = content.get("model")
     if not isinstance(model, dict) or not model.get("vocab"):
         raise UserError(f"{path}: no vocabulary (key model.vocab)", hint="is the file whole?")
-    spec |= {"truncation": None, "padding": None}
-    vocab = _vocabulary(spec, path)
-    roles = _find_roles(vocab, {"unk_token": model.get("unk_token")} | config, path)
+    content |= {"truncation": None, "padding": None}
+    vocab = checks.vocabulary(content, path)
+    named = {"unk_token": model.get("unk_token")} | config
+    roles = checks.find_roles(vocab, named, path, checks.usual_names(recipe))
     # Old files do not name the kind of model; only WordPiece has a prefix for word continuations.
-    if (
-        model.get("type", "WordPiece" if "continuing_subword_prefix" in model else "")
-        == "WordPiece"
-    ):
+    guess = "WordPiece" if "continuing_subword_prefix" in model else ""
+    if model.get("type", guess) == "WordPiece":
         model["type"] = "WordPiece"
-        _check_ids(model["vocab"], path)
-        _require(roles, path)
+        vocab_files.check_ids(model["vocab"], path)
+        checks.require(roles, path)
         model["unk_token"] = roles["unk_token"]
         # A freshly trained file has no template yet; without one [CLS] and [SEP] would be missing.
-        spec["post_processor"] = spec.get("post_processor") or _template(roles, vocab)
-    _check_template(spec.get("post_processor"), path)
-    return TokenizerFiles(_set_normalizer(spec, config), config, roles, path)
+        own = content.get("post_processor")
+        content["post_processor"] = own or _template(BERT, roles, vocab, path)
+    checks.check_template(content.get("post_processor"), path)
+    return TokenizerFiles(_configured(content, config), config, roles, path, recipe)
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a mapping was expected, this is a {type(values).__name__}")
-    return values
-
-
-def _read_lines(path: Path) -> list[str]:
-    with open_binary(path) as stream:
-        data = stream.read()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line}: not UTF-8 (byte {error.start})", hint="convert the file to UTF-8"
-        ) from None
-    # Not splitlines(): vocabularies hold tokens such as U+2028 and U+0085.
-    lines = [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
-    first: dict[str, int] = {}
-    for number, token in enumerate(lines, 1):
-        if not token:
-            raise UserError(f"{path}, line {number}: empty line in a vocabulary")
-        if first.setdefault(token, number) != number:
-            raise UserError(f"{path}, line {number}: {token!r} is on line {first[token]} already")
-    if not lines:
-        raise UserError(f"{path}: the vocabulary is empty")
-    return lines
-
-
-def _vocabulary(spec: Mapping[str, Any], path: Path) -> dict[str, int]:
-    """Ids by token of the model and the added tokens; for models that list tokens, by place."""
-    vocab = spec["model"]["vocab"]
-    try:
-        if not isinstance(vocab, dict):
-            vocab = {(e[0] if isinstance(e, list) else e): i for i, e in enumerate(vocab)}
-        return vocab | {t["content"]: t["id"] for t in spec.get("added_tokens") or ()}
-    except (KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{path}: broken vocabulary or added_tokens: {error!r}") from None
-
-
-def _check_ids(vocab: Any, path: Path) -> None:
-    if not isinstance(vocab, dict):
-        raise UserError(f"{path}: model.vocab is a {type(vocab).__name__}, not a mapping")
-    token_of: dict[int, str] = {}
-    for token, number in vocab.items():
-        if not isinstance(number, int) or not 0 <= number < len(vocab):
-            problem = f"the id of {token!r} is {number!r}, of a vocabulary of {len(vocab)} tokens"
-            raise UserError(f"{path}: {problem}", hint="ids count from 0, without gaps")
-        if token_of.setdefault(number, token) != token:
-            raise UserError(f"{path}: {token_of[number]!r} and {token!r} have the same id {number}")
-
-
-def _check_template(processor: Any, path: Path) -> None:
-    """The Rust library would panic, past any ``except Exception``, on a template with a stranger."""
-    if not isinstance(processor, dict) or processor.get("type") != "TemplateProcessing":
-        return
-    try:
-        known = set(processor["special_tokens"])
-        parts = [*processor["single"], *processor["pair"]]
-        named = {part["SpecialToken"]["id"] for part in parts if "SpecialToken" in part}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: broken post_processor: {error!r}") from None
-    if strangers := named - known:
-        raise UserError(f"{path}: post_processor has no special token {min(strangers)!r}")
-
-
-def _id(entry: tuple[str, int]) -> int:
-    return entry[1]
-
-
-def _find_roles(vocab: Mapping[str, int], config: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """The special token of each role: as configured, else the usual name, if in the vocabulary."""
-    roles = {}
-    for role, usual in ROLES.items():
-        configured = config.get(role)
-        if isinstance(configured, dict):
-            configured = configured.get("content")
-        if not isinstance(configured, str | None):
-            raise UserError(f"{path}: the configured {role} is {configured!r}, not a token")
-        if configured is not None and configured not in vocab and role in REQUIRED:
-            raise UserError(
-                f"{path}: the configured {role} {configured!r} is not in the vocabulary"
-            )
-        candidates = usual if configured is None else (configured,)
-        found = next((name for name in candidates if name in vocab), None)
-        if found is not None:
-            roles[role] = found
-    return roles
-
-
-def _require(roles: Mapping[str, str], path: Path) -> None:
-    for role in REQUIRED:
-        if role not in roles:
-            raise UserError(
-                f"{path}: no {ROLES[role][0]} in the vocabulary",
-                hint=f"add it, or name the token in tokenizer_config.json ({role})",
-            )
-
-
-def _set_normalizer(spec: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+def _configured(content: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Let what is written in ``tokenizer_config.json`` win, as it does in ``transformers``."""
-    normalizer = spec.get("normalizer")
+    normalizer, words = content.get("normalizer"), content.get("pre_tokenizer")
     if isinstance(normalizer, dict) and "lowercase" in normalizer:
         changes = {inner: config[key] for key, inner, _ in SETTINGS if key in config}
-        spec["normalizer"] = normalizer | changes
-    return spec
+        content["normalizer"] = normalizer | changes
+    if isinstance(words, dict) and words.get("type") == "ByteLevel":
+        changes = {key: config[key] for key in ("add_prefix_space",) if key in config}
+        content["pre_tokenizer"] = words | changes
+    return content
 
 
-def _added(name: str, number: int) -> dict[str, Any]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": number, "content": name, **flags, "special": True}
+def _with_sentinels(recipe: Recipe, config: Mapping[str, Any]) -> Recipe:
+    """T5 with another number of sentinels than usual."""
+    if "extra_ids" not in config or recipe.last != recipe.extra:
+        return recipe
+    names = tuple(f"<extra_id_{i}>" for i in range(config["extra_ids"] - 1, -1, -1))
+    return replace(recipe, last=names, extra=names)
 
 
-def _template(roles: Mapping[str, str], vocab: Mapping[str, int]) -> dict[str, Any]:
-    """``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]`` (BERT, Devlin et al. 2019, section 3)."""
-    cls, sep = roles["cls_token"], roles["sep_token"]
-
-    def items(*parts: tuple[str, int]) -> Sequence[dict[str, Any]]:
-        kinds = {"A": "Sequence", "B": "Sequence"}
-        return [{kinds.get(p, "SpecialToken"): {"id": p, "type_id": s}} for p, s in parts]
-
-    return {
-        "type": "TemplateProcessing",
-        "single": items((cls, 0), ("A", 0), (sep, 0)),
-        "pair": items((cls, 0), ("A", 0), (sep, 0), ("B", 1), (sep, 1)),
-        "special_tokens": {t: {"id": t, "ids": [vocab[t]], "tokens": [t]} for t in (cls, sep)},
-    }
+def _template(
+    recipe: Recipe, roles: Mapping[str, str], vocab: Mapping[str, int], path: Path
+) -> JSON:
+    """The recipe's template, with the tokens that this vocabulary has in the recipe's roles."""
+    own = {name: roles.get(role, name) for role, name in recipe.roles.items()}
+    single, pair = (
+        " ".join(spec.renamed(place, own) for place in template.split(" "))
+        for template in (recipe.single, recipe.pair)
+    )
+    missing = sorted(spec.template_tokens(pair) - vocab.keys())
+    if missing:
+        raise UserError(f"{path}: no {missing[0]} in the vocabulary", hint=f"is it {recipe.like}?")
+    return spec.template(single, pair, vocab)

@@ -1,0 +1,89 @@
+"""Offsets of every kind of tokenizer, in whatever text: each token is its characters."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tokenizer_samples as samples
+from jeoni.text.tokenizer import Tokenizer
+
+KINDS = [
+    *[(kind, like, "none", False) for kind, like in samples.ALL],
+    ("unigram", "t5", "nfc", False),
+    ("unigram", "t5", "nfkc", False),
+    ("unigram", "albert", "none", True),
+    ("bpe", "gpt2", "nfc", False),
+    ("jamo", "jamo", "none", True),
+    ("words", "words", "none", True),
+]
+IDS = ["-".join([like, form, "lower"][: 3 if lower else 2]) for _, like, form, lower in KINDS]
+
+
+def byte_letters() -> dict[str, int]:
+    """The bytes that byte-level tokens' letters stand for (Radford et al. 2019)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    letters = {chr(byte): byte for byte in plain}
+    return letters | {chr(256 + number): byte for number, byte in enumerate(others)}
+
+
+BYTES = byte_letters()
+
+
+def spelled(kind: str, like: str, tokens: list[str]) -> str:
+    """The text that tokens spell, without blanks."""
+    if kind == "bpe" and like != "gpt1":
+        text = bytes(BYTES[char] for token in tokens for char in token).decode()
+    else:
+        text = "".join(t.removeprefix("##") if len(t) > 2 else t for t in tokens)
+        text = text.removesuffix("</w>").replace("</w>", "") if like == "gpt1" else text
+    return "".join(text.replace("▁", " ").split())
+
+
+def groups(tokens: list[str], offsets: list[list[int]]) -> Iterator[tuple[list[str], int, int]]:
+    """Tokens so that no character is in two groups."""
+    found: list[tuple[list[str], int, int]] = []
+    for token, (start, end) in zip(tokens, offsets, strict=True):
+        if found and start < found[-1][2]:
+            names, first, last = found.pop()
+            found.append(([*names, token], first, max(last, end)))
+        else:
+            found.append(([token], start, end))
+    yield from found
+
+
+def check(tokenizer: Tokenizer, normalize: Any, kind: str, like: str, text: str) -> None:
+    (piece,) = tokenizer.pieces([text])
+    offsets = piece.offsets.tolist()
+    names = [tokenizer.tokens[number] for number in piece.ids]
+    for name, (start, end) in zip(names, offsets, strict=True):
+        assert 0 <= start <= end <= len(text)
+        assert start < end or name in ("▁", "Ġ"), "only the mark of a first word has no characters"
+    assert [a for a, _ in offsets] == sorted(a for a, _ in offsets)
+    assert [b for _, b in offsets] == sorted(b for _, b in offsets)
+    unknown = "" if tokenizer.unk_id is None else tokenizer.tokens[tokenizer.unk_id]
+    for group, start, end in groups(names, offsets):
+        if unknown not in group:
+            meant = "".join(normalize(text[start:end]).split())
+            assert spelled(kind, like, group) == meant, (group, text[start:end])
+    outside = set(range(len(text))) - {i for a, b in offsets for i in range(a, b)}
+    for i in outside:  # nothing that matters is left out
+        assert not normalize(text[i]).replace("▁", " ").strip(), (i, text[i])
+
+
+def normalizer(tokenizer: Tokenizer) -> Any:
+    rust = tokenizer._rust.normalizer
+    return (lambda text: text) if rust is None else rust.normalize_str
+
+
+@pytest.mark.parametrize(("kind", "like", "form", "lower"), KINDS, ids=IDS)
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(st.sampled_from(samples.TRICKY), max_size=12))
+def test_tokens_are_their_characters(
+    kind: str, like: str, form: str, lower: bool, text: str
+) -> None:
+    tokenizer = samples.small(kind, like, form, lower)
+    check(tokenizer, normalizer(tokenizer), kind, like, text)
