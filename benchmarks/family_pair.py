@@ -43,7 +43,7 @@ class Size:
 
 SIZES = {
     "quick": Size(layers=2, hidden=64, vocab=500, sequences=4, longest=48),
-    "small": Size(layers=4, hidden=256, vocab=30522, sequences=16, longest=384),
+    "small": Size(layers=4, hidden=256, vocab=30522, sequences=8, longest=384),
     "base": Size(layers=12, hidden=768, vocab=30522, sequences=16, longest=384),
 }
 

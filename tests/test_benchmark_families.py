@@ -30,13 +30,11 @@ def test_it_runs_and_writes_what_it_prints(
     from families import main
 
     out = tmp_path / "families.json"
-    arguments = ["--quick", "--families", "bert,distilbert", "--precision", "fp32"]
+    arguments = ["--quick", "--families", "distilbert", "--precision", "fp32"]
     rows = main([*arguments, "--out", str(out)])
     kinds = [(row["class"], row["mode"]) for row in rows]
     assert kinds == [
-        (name, mode)
-        for name in ("BertForMaskedLM", "DistilBertForMaskedLM")
-        for mode in ("forward", "training")
+        (name, mode) for name in ("DistilBertForMaskedLM",) for mode in ("forward", "training")
     ]
     for row in rows:
         assert row["loss_difference"] < 1e-4
@@ -81,8 +79,8 @@ def test_lengths_are_those_of_real_text() -> None:
     from family_pair import SIZES, lengths
 
     found = lengths(SIZES["small"])
-    assert len(found) == 16
-    assert len({whole for whole, _ in found}) > 8
+    assert len(found) == 8
+    assert len({whole for whole, _ in found}) > 4
     assert all(question < whole <= 384 for whole, question in found)
     assert found == lengths(SIZES["small"])
 
