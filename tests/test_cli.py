@@ -17,7 +17,17 @@ from jeoni.cli import main
 from jeoni.tasks.classification import Classification, ClassificationConfig
 from jeoni.tasks.span_qa import SpanQA, SpanQAConfig
 
-VERBS = ("finetune", "evaluate", "answer", "classify", "demo", "data list", "models list", "models show")
+VERBS = (
+    "finetune",
+    "evaluate",
+    "answer",
+    "classify",
+    "demo",
+    "data list",
+    "models list",
+    "models show",
+    "plan",
+)
 
 
 @dataclass

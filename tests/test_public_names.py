@@ -22,6 +22,7 @@ NAMES = [
     "evaluate",
     "finetune",
     "load",
+    "plan",
 ]
 HEAVY = ["torch", "numpy", "pyarrow", "sklearn", "transformers", "altair", "pydantic", "typer"]
 

@@ -7,6 +7,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.finetune(...)     transfer a model to a task
     jeoni.evaluate(...)     the task's official metrics
     jeoni.describe(where)   a model in numbers: parts, parameters, operations, memory
+    jeoni.plan(...)         how a training would fit and how long it would take
     jeoni.answer(...)       ask a question about a passage
     jeoni.classify(...)     label a text
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jeoni.models.hub import load
     from jeoni.recipes.evaluate import evaluate
     from jeoni.recipes.finetune import finetune
+    from jeoni.recipes.plan import plan
     from jeoni.serving.predictor import answer, classify
 
 __version__ = "0.1.0"
@@ -31,6 +33,7 @@ _WHERE = {
     "evaluate": "jeoni.recipes.evaluate",
     "finetune": "jeoni.recipes.finetune",
     "load": "jeoni.models.hub",
+    "plan": "jeoni.recipes.plan",
 }
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "evaluate",
     "finetune",
     "load",
+    "plan",
 ]
 
 
