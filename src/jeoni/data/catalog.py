@@ -105,6 +105,7 @@ class Dataset:
     config: DataConfig
     card: Card | None = None
     _read: dict[Path, list[Record]] = field(default_factory=dict, repr=False, compare=False)
+    _held: dict[Path, set[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def split(self, name: Split) -> list[Record]:
         """The examples of ``train``, ``dev`` or ``test``, in file order.
@@ -117,7 +118,9 @@ class Dataset:
         source = self.sources[name]
         records = self._records(name)
         if source.share:
-            held = _held_out(records, source)
+            if source.path not in self._held:  # both sides of a cut are of one file and share
+                self._held[source.path] = _held_out(records, source)
+            held = self._held[source.path]
             records = [r for r in records if (_group(r) in held) is not source.rest]
         return _sample(records, getattr(self.config, f"limit_{name}"))
 
