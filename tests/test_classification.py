@@ -1,5 +1,6 @@
 """Classification: sequences and targets, the loss, labels of all kinds, scores."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -261,7 +262,8 @@ def test_scores_are_those_of_scikit_learn(model: Model) -> None:
 def test_report_shows_confusion_and_the_surest_errors(model: Model) -> None:
     task = make(model)
     encoded = task.encode(tiny.labeled(tiny.REVIEWS[:4]))
-    confusion, errors, right = task.sections(encoded, predicted(task, [0, 0, 0, 1]))
+    guesses = predicted(task, [0, 0, 0, 1])
+    confusion, errors, right = task.sections(encoded, guesses, task.score(encoded, guesses))
     assert confusion.matrix == [[2, 0], [1, 1]]
     assert [t.text for t in errors.items] == ["시간이 아깝다"]
     assert [t.gold for t in right.items] == ["긍정", "긍정", "부정"]
@@ -269,7 +271,15 @@ def test_report_shows_confusion_and_the_surest_errors(model: Model) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"max_length": 0}, {"class_weight": [1]}, {"labels": [["a"]]}, {"class_weights": ["x"]}],
+    [
+        {"max_length": 0},
+        {"class_weight": [1]},
+        {"labels": [["a"]]},
+        {"class_weights": ["x"]},
+        {"class_weights": [1, -0.5]},
+        {"class_weights": [1, math.inf]},
+        {"class_weights": [math.nan, 1]},
+    ],
     ids=str,
 )
 def test_settings_that_make_no_sense(values: dict[str, Any]) -> None:

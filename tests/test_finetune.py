@@ -74,7 +74,7 @@ def test_what_a_run_leaves(kind: str, request: pytest.FixtureRequest) -> None:
     names = {path.name for path in result.folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "recipe.yaml", "data.json", "metrics.jsonl", "checkpoints", "model", "results.json",
-        "report.html",
+        "report.html", "predictions.jsonl",
     }  # fmt: skip
     model = {path.name for path in (result.folder / "model").iterdir()}
     assert model >= {

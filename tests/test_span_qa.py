@@ -492,7 +492,8 @@ def test_report_shows_right_and_wrong_answers(model: Model) -> None:
     predictions = [
         predicted(t, r.fields["context"], 1.0, 0.0) for t, r in zip(texts, records, strict=True)
     ]
-    by_title = {section.title: section for section in task.sections(encoded, predictions)}
+    scores = task.score(encoded, predictions)
+    by_title = {section.title: section for section in task.sections(encoded, predictions, scores)}
     right, wrong = by_title["Right answers"], by_title["Wrong answers"]
     assert [p.question for p in right.items] == [r.fields["question"] for r in records[:4]]
     assert {p.question for p in wrong.items} == {r.fields["question"] for r in records[4:]}

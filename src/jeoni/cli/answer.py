@@ -19,6 +19,10 @@ def answer(
         str | None,
         typer.Option(help="The model's family, where it is your own: package.module:NAME."),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Ask a question about a passage.
@@ -28,11 +32,12 @@ def answer(
         jeoni answer --model runs/RUN --question "When did it open?" --context "The bridge opened in 1932."
     """
     from jeoni.cli import show
-    from jeoni.models import hub
     from jeoni.serving.predictor import answer as ask
 
     settings: dict[str, Any] = {} if no_answer is None else {"no_answer": no_answer}
-    found = ask(hub.load(model, family=family), question, passage(context), **settings)
+    found = ask(
+        model, question, passage(context), family=family, task=task or "span_qa", **settings
+    )
     if json:
         show.as_json(found.as_dict())
         return

@@ -17,6 +17,10 @@ def classify(
         str | None,
         typer.Option(help="The model's family, where it is your own: package.module:NAME."),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the labels as JSON.")] = False,
 ) -> None:
     """Label texts with a model that was fine-tuned for classification.
@@ -27,7 +31,6 @@ def classify(
     """
     from jeoni.base.files import decode
     from jeoni.cli import show
-    from jeoni.models import hub
     from jeoni.serving.predictor import classify as label
 
     if texts == ["-"]:
@@ -36,7 +39,11 @@ def classify(
         text = decode(sys.stdin.buffer.read(), "standard input")
         texts = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
     found = label(
-        hub.load(model, family=family), texts, None if pair is None else [pair] * len(texts)
+        model,
+        texts,
+        None if pair is None else [pair] * len(texts),
+        family=family,
+        task=task or "classification",
     )
     if json:
         show.as_json([{"text": t, **f.as_dict()} for t, f in zip(texts, found, strict=True)])

@@ -17,6 +17,10 @@ def evaluate(
         str | None,
         typer.Option(help="The model's family, where it is your own: package.module:NAME."),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
+    ] = None,
     data: Annotated[str | None, typer.Option(help="A data set of the catalog.")] = None,
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "dev",
     out: Annotated[
@@ -60,6 +64,7 @@ def evaluate(
         settings=values.get("task"),
         out=out,
         family=family,
+        task=task,
     )
     if json:
         show.as_json(result)

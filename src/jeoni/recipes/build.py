@@ -1,5 +1,6 @@
 """From a recipe's names to built parts: model, task, strategy."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,18 +14,29 @@ from jeoni.models import hub
 from jeoni.models.config_file import field_problem
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
+from jeoni.models.where import resolve
 from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
-from jeoni.tasks._task import Task, TaskType
+from jeoni.tasks import _find as tasks
+from jeoni.tasks._task import Task
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.training import train_wordpiece
 from jeoni.training.optimizer import ParamGroup
 from jeoni.transfer._strategy import Strategy
 
-TASKS, STRATEGIES = "jeoni.tasks", "jeoni.transfer"
+STRATEGIES = "jeoni.transfer"
 
 
-def model(recipe: FinetuneRecipe, dataset: Dataset, *, seed: int) -> Model:
-    """The model to start from: loaded, or a preset with fresh weights."""
+def model(
+    recipe: FinetuneRecipe, dataset: Dataset, *, seed: int, tokenizer: Tokenizer | None = None
+) -> Model:
+    """The model to start from: loaded, or a preset with fresh weights.
+
+    Args:
+        recipe: says which.
+        dataset: a preset's vocabulary is learned from it.
+        seed: draws what is not loaded.
+        tokenizer: a preset's, where it is at hand.
+    """
     presets = hub.presets(recipe.family)
     if recipe.model not in presets or Path(recipe.model).exists():
         if recipe.spec:
@@ -32,10 +44,11 @@ def model(recipe: FinetuneRecipe, dataset: Dataset, *, seed: int) -> Model:
                 f"spec changes the sizes of a preset, but {recipe.model!r} is none",
                 hint=lookup.suggest(recipe.model, list(presets)),
             )
-        return hub.load(recipe.model, init=recipe.init, seed=seed, family=recipe.family)
+        folder = _located(recipe.model, list(presets))
+        return hub.load(folder, init=recipe.init, seed=seed, family=recipe.family)
     family, spec = presets[recipe.model]
     sizes = hub.own_family(family)
-    tokenizer = _tokenizer(recipe.tokenizer, dataset)
+    tokenizer = tokenizer or _tokenizer(recipe.tokenizer, dataset)
     spec = _resized(spec, recipe.spec or {}, known=[k for k in sizes.config if k != "vocab"])
     spec = replace(spec, vocab=tokenizer.vocab_size)
     return hub.create(family, spec, tokenizer=tokenizer, seed=seed)
@@ -45,16 +58,31 @@ def task(
     name: str, settings: Mapping[str, Any], dataset: Dataset, start: Model, *, seed: int
 ) -> Task[Any, Any]:
     """A task on a model; what the user leaves open, the data set decides."""
-    kind: TaskType = lookup.find(TASKS, name, "TASK")
+    kind = tasks.find(name)
     config = parse(kind.config, {**kind.from_data(dataset), **settings}, where="recipe: task")
     return kind.task(model=start, config=config, seed=seed)
+
+
+def _located(name: str, presets: list[str]) -> Path:
+    """The model's folder; a name that is none may be a preset with a slip in it."""
+    try:
+        return resolve(name)
+    except UserError as error:
+        near = difflib.get_close_matches(name, presets, n=1, cutoff=0.75)
+        if not near:
+            raise
+        raise UserError(
+            f"{error}\n  → or did you mean the preset {near[0]!r}, which starts from random weights?"
+        ) from None
 
 
 def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
     """Parameter groups as the strategy makes them."""
     settings = {k: v for k, v in recipe.strategy.items() if k != "name"}
     name = recipe.strategy["name"]
-    strategy: Strategy = lookup.find(STRATEGIES, "full" if name == "auto" else name, "STRATEGY")
+    strategy = lookup.find(STRATEGIES, "full" if name == "auto" else name, "STRATEGY")
+    if not isinstance(strategy, Strategy):
+        raise UserError(f"{name!r} is not a strategy but {type(strategy).__name__}")
     config = parse(strategy.config, settings, where="recipe: strategy")
     return strategy.groups(start, config)
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 from jeoni.base import runtime
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
-from jeoni.base.files import write_json
+from jeoni.base.files import named_problems, write_json
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.evaluation import runner
 from jeoni.metrics.intervals import bootstrap
 from jeoni.models import hub
 from jeoni.models.model import Model
-from jeoni.serving.predictor import task_of
+from jeoni.serving.predictor import task_of, task_of_run
 
 Split = Literal["train", "dev", "test"]
 
@@ -28,6 +28,7 @@ def evaluate(
     device: str = "auto",
     out: str | Path | None = None,
     family: str | None = None,
+    task: str | None = None,
 ) -> dict[str, Any]:
     """Official metrics of a trained model.
 
@@ -39,6 +40,7 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda``.
         out: also write the result to this JSON file.
         family: the model's family, where it is your own: ``package.module:NAME``.
+        task: the same for the type of the task. (A run knows the one that it was trained for.)
 
     Returns:
         ``metrics`` by name, ``n``, and the 95% bootstrap ``interval`` of the main metric.
@@ -47,11 +49,15 @@ def evaluate(
     dataset = open_dataset(parse(DataConfig, values, where="data"))
     loaded = model if isinstance(model, Model) else hub.load(model, family=family)
     loaded.to(runtime.device(device))
-    task = task_of(
-        loaded, dataset.task, {**_scorer(dataset.task, dataset.metric), **(settings or {})}
+    chosen = task_of(
+        loaded,
+        task or dataset.task,
+        settings or {},
+        defaults=_scorer(dataset.task, dataset.metric),
+        trusted=task_of_run(model),
     )
-    encoded = task.encode(dataset.split(split))
-    result = runner.evaluate(task, encoded)
+    encoded = chosen.encode(dataset.split(split))
+    result = runner.evaluate(chosen, encoded)
     low, high = bootstrap(result.scores.per_example)
     summary = {
         "model": str(model) if not isinstance(model, Model) else "a loaded model",
@@ -59,13 +65,14 @@ def evaluate(
         "split": split,
         "n": len(encoded.records),
         "metrics": {k: v if math.isfinite(v) else None for k, v in result.values().items()},
-        "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
+        "interval": {"metric": chosen.main_metric, "level": 0.95, "low": low, "high": high},
     }
     if out is not None:
         path = Path(out)
         if path.is_dir():
             raise UserError(f"{path} is a folder", hint="give a file, for example scores.json")
-        write_json(path, summary)
+        with named_problems(path, "give another file with --out"):
+            write_json(path, summary)
     return summary
 
 

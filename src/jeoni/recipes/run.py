@@ -1,7 +1,9 @@
 """A run is a folder: resolved recipe, metrics, checkpoints, final model, results, report."""
 
 import contextlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import read_json, write_json, write_text
 
 RECIPE, RESULTS, REPORT, MODEL = "recipe.yaml", "results.json", "report.html", "model"
-DATA = "data.json"
+DATA, PREDICTIONS = "data.json", "predictions.jsonl"
 FREE = (
     "device",
     "tensorboard",
@@ -102,6 +104,33 @@ def finished(folder: Path) -> dict[str, Any] | None:
         return None
     results: dict[str, Any] = read_json(path)
     return results
+
+
+def keep_predictions(folder: Path, predictions: Sequence[Any], scores: Sequence[float]) -> None:
+    """Write what the final model says about the dev examples, one a line, in their order.
+
+    Args:
+        folder: the run's.
+        predictions: dataclasses of plain values, or whatever a task of one's own gives.
+        scores: the main metric of each.
+    """
+    rows = (
+        {"score": score, "prediction": _plain(prediction)}
+        for prediction, score in zip(predictions, scores, strict=True)
+    )
+    lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+    write_text(folder / PREDICTIONS, "".join(lines))
+
+
+def predictions(folder: Path) -> list[dict[str, Any]]:
+    """What ``keep_predictions`` wrote; nothing if the run is of before there was that."""
+    path = folder / PREDICTIONS
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    return [json.loads(line) for line in lines if line]
+
+
+def _plain(prediction: Any) -> Any:
+    return asdict(prediction) if is_dataclass(type(prediction)) else prediction
 
 
 def finish(folder: Path, results: dict[str, Any]) -> None:

@@ -5,15 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jeoni.base import lookup, runtime
-from jeoni.base.config import parse
+from jeoni.base import runtime
+from jeoni.base.config import parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.data.record import Record
 from jeoni.evaluation.runner import predict
 from jeoni.models import hub
 from jeoni.models.model import Model
+from jeoni.tasks import _find as tasks
 from jeoni.tasks._span_types import SpanPrediction
-from jeoni.tasks._task import Task, TaskType
+from jeoni.tasks._task import Task
+from jeoni.tasks.classification import LabelPrediction
+
+RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,11 @@ class Predictor:
 
     Args:
         model: a run, a folder, anything ``jeoni.load`` takes, or a loaded model.
-        task: which task to use it for.
+        task: which task to use it for; a type of your own as ``package.module:NAME``. (A run knows the
+            one that it was trained for.)
         settings: settings of the task that differ from those it was trained with.
         device: ``auto``, ``cpu``, ``cuda``.
+        family: the model's family, where it is your own: ``package.module:NAME``.
 
     Raises:
         UserError: the model was not trained for the task.
@@ -74,16 +80,17 @@ class Predictor:
         *,
         settings: Mapping[str, Any] | None = None,
         device: str = "auto",
+        family: str | None = None,
     ) -> None:
-        loaded = model if isinstance(model, Model) else hub.load(model)
+        loaded = model if isinstance(model, Model) else hub.load(model, family=family)
         loaded.to(runtime.device(device))
-        self.task = task_of(loaded, task, settings or {})
+        self.task = task_of(loaded, task, settings or {}, trusted=task_of_run(model))
 
     def answer(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Answer]:
         """An answer for each question, from the passage beside it.
 
         Raises:
-            UserError: an empty question or passage.
+            UserError: an empty question or passage, or a task type that gives something else.
         """
         fields = [
             {"id": str(i), "question": question, "context": context}
@@ -91,14 +98,14 @@ class Predictor:
         ]
         for name in ("question", "context"):
             _not_blank(fields, name)
-        found = self._predict(fields)
+        found = self._predict(fields, SpanPrediction)
         return [_answer(prediction, c) for prediction, c in zip(found, contexts, strict=True)]
 
     def classify(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Label]:
         """A label for each text (or pair of texts).
 
         Raises:
-            UserError: the text is nothing but blanks.
+            UserError: the text is nothing but blanks, or a task type that gives something else.
         """
         fields = [{"text": text} for text in texts]
         if pairs is not None:
@@ -107,29 +114,58 @@ class Predictor:
         names = self.task.model.labels or []
         return [
             Label(p.label, p.probabilities[p.index], dict(zip(names, p.probabilities, strict=True)))
-            for p in self._predict(fields)
+            for p in self._predict(fields, LabelPrediction)
         ]
 
-    def _predict(self, fields: Sequence[Mapping[str, Any]]) -> list[Any]:
+    def _predict(self, fields: Sequence[Mapping[str, Any]], wanted: type) -> list[Any]:
         if not fields:
             return []
         records = [Record(dict(f), "input", number, "item") for number, f in enumerate(fields, 1)]
-        return predict(self.task, self.task.encode(records, labeled=False), precision="fp32")
+        found = predict(self.task, self.task.encode(records, labeled=False), precision="fp32")
+        if not all(isinstance(prediction, wanted) for prediction in found):
+            raise UserError(
+                f"{type(self.task).__name__} gives {type(found[0]).__name__}, not {wanted.__name__}"
+            )
+        return found
 
 
-def task_of(model: Model, name: str, settings: Mapping[str, Any]) -> Task[Any, Any]:
+def task_of_run(model: str | Path | Model) -> str | None:
+    """The task that the recipe of a run names, if that is where the model is."""
+    if isinstance(model, Model):
+        return None
+    for folder in (Path(model), Path(model).parent):  # a run; its model, or one of its seeds
+        if (folder / RECIPE).is_file():
+            task = read_yaml(folder / RECIPE).get("task")
+            return str(task.get("name")) if isinstance(task, Mapping) else None
+    return None
+
+
+def task_of(
+    model: Model,
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    trusted: str | None = None,
+) -> Task[Any, Any]:
     """The task a model was trained for, with its head.
+
+    Args:
+        model: as it was saved.
+        name: what it is to be used for; a type of one's own as ``package.module:NAME``.
+        settings: those that differ.
+        defaults: those that differ where the task has them.
+        trusted: see ``jeoni.tasks._find.trained``.
 
     Raises:
         UserError: the model has no head for it, or was trained for another task.
     """
-    kind: TaskType = lookup.find("jeoni.tasks", name, "TASK")
-    trained = model.settings.get("task", name)
-    if trained != name:
-        raise UserError(f"this model was trained for {trained}, not for {name}")
-    known = {k: v for k, v in model.settings.items() if k in kind.config.model_fields}
-    if "max_length" not in known and "max_length" in kind.config.model_fields:
-        default = kind.config.model_fields["max_length"].default
+    kind = tasks.trained(model.settings.get("task", name), name, trusted=trusted)
+    options = kind.config.model_fields
+    known = {k: v for k, v in model.settings.items() if k in options}
+    known |= {k: v for k, v in (defaults or {}).items() if k in options}
+    if "max_length" not in known and "max_length" in options:
+        default = options["max_length"].default
         known["max_length"] = min(default, model.spec.positions)
     config = parse(kind.config, {**known, **settings}, where="task")
     heads, fresh, labels = dict(model.heads.items()), set(model.fresh), model.labels
@@ -147,7 +183,14 @@ def task_of(model: Model, name: str, settings: Mapping[str, Any]) -> Task[Any, A
 
 
 def answer(
-    model: str | Path | Model, question: str, context: str, *, device: str = "auto", **settings: Any
+    model: str | Path | Model,
+    question: str,
+    context: str,
+    *,
+    device: str = "auto",
+    task: str = "span_qa",
+    family: str | None = None,
+    **settings: Any,
 ) -> Answer:
     """Ask a question about a passage.
 
@@ -156,11 +199,11 @@ def answer(
         question: the question.
         context: the passage; longer ones are read in windows.
         device: ``auto``, ``cpu``, ``cuda``.
+        task, family: of your own, see ``Predictor``.
         settings: of the task, for example ``max_answer=10`` or ``no_answer=True``.
     """
-    return Predictor(model, "span_qa", settings=settings, device=device).answer(
-        [question], [context]
-    )[0]
+    predictor = Predictor(model, task, settings=settings, device=device, family=family)
+    return predictor.answer([question], [context])[0]
 
 
 def classify(
@@ -169,11 +212,13 @@ def classify(
     pairs: str | Sequence[str] | None = None,
     *,
     device: str = "auto",
+    task: str = "classification",
+    family: str | None = None,
 ) -> list[Label]:
     """Label texts, or pairs of texts; arguments as in ``answer``."""
     texts = [texts] if isinstance(texts, str) else list(texts)
     pairs = [pairs] if isinstance(pairs, str) else pairs
-    return Predictor(model, "classification", device=device).classify(texts, pairs)
+    return Predictor(model, task, device=device, family=family).classify(texts, pairs)
 
 
 def _not_blank(fields: Sequence[Mapping[str, Any]], name: str) -> None:

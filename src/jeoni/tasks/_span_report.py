@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from jeoni.data.record import Record, text_field
 from jeoni.report.sections import Bars, Passage, Passages, Section
 from jeoni.tasks._span_types import SpanPrediction
-from jeoni.tasks._task import Scores
 
 _WORDS = ("what", "who", "when", "where", "which", "how", "why")
 _WORDS_KO = ("누구", "언제", "어디", "무엇", "어느", "어떤", "몇", "왜", "어떻게")
@@ -15,16 +14,20 @@ SHOWN = 12
 
 
 def span_sections(
-    records: Sequence[Record], predictions: Sequence[SpanPrediction], scores: Scores
+    records: Sequence[Record], predictions: Sequence[SpanPrediction], scores: Sequence[float]
 ) -> list[Section]:
-    """Score by question word and answer length; wrong and right answers marked in their passages."""
+    """Score by question word and answer length; wrong and right answers marked in their passages.
+
+    Args:
+        records: the questions.
+        predictions: their answers.
+        scores: F1 of each, in percent.
+    """
     items = [
         _passage(record, prediction, score)
-        for record, prediction, score in zip(records, predictions, scores.per_example, strict=True)
+        for record, prediction, score in zip(records, predictions, scores, strict=True)
     ]
-    wrong = sorted(
-        (i for i in range(len(items)) if not items[i].good), key=scores.per_example.__getitem__
-    )
+    wrong = sorted((i for i in range(len(items)) if not items[i].good), key=scores.__getitem__)
     right = [item for item in items if item.good]
     return [
         Bars("F1 by question word", _by_word(records, scores), "kind", "f1"),
@@ -47,9 +50,9 @@ def _passage(record: Record, prediction: SpanPrediction, score: float) -> Passag
     )
 
 
-def _by_word(records: Sequence[Record], scores: Scores) -> list[dict[str, object]]:
+def _by_word(records: Sequence[Record], scores: Sequence[float]) -> list[dict[str, object]]:
     groups: dict[str, list[float]] = defaultdict(list)
-    for record, score in zip(records, scores.per_example, strict=True):
+    for record, score in zip(records, scores, strict=True):
         question = text_field(record, "question").lower()
         found = [word for word in _WORDS if word in question.split()]
         found += [word for word in _WORDS_KO if word in question]
@@ -57,13 +60,13 @@ def _by_word(records: Sequence[Record], scores: Scores) -> list[dict[str, object
     return _rows(groups)
 
 
-def _by_length(records: Sequence[Record], scores: Scores) -> list[dict[str, object]]:
+def _by_length(records: Sequence[Record], scores: Sequence[float]) -> list[dict[str, object]]:
     groups: dict[str, list[float]] = {}
     for low, high in _LENGTHS:
         name = f"{low}-{high}" if high < 10**9 else f"over {low - 1}"
         values = [
             score
-            for record, score in zip(records, scores.per_example, strict=True)
+            for record, score in zip(records, scores, strict=True)
             if record.fields.get("answers")
             and low <= len(record.fields["answers"][0]["text"]) <= high
         ]

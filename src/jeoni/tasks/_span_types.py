@@ -1,6 +1,8 @@
 """What span question answering says: candidates, and the answer chosen of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,9 @@ class SpanPrediction:
     probability: float
     null_score: float
     n_best: tuple[Candidate, ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "SpanPrediction":
+        """The way back from ``dataclasses.asdict`` and JSON."""
+        n_best = tuple(Candidate(**candidate) for candidate in values["n_best"])
+        return cls(**{**values, "n_best": n_best})

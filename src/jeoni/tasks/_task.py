@@ -82,6 +82,9 @@ class Task(ABC, Generic[Partial, Prediction]):
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Examples to sequences; ``labeled`` ones get targets.
 
+        A function of the examples, the settings and the tokenizer alone: what is encoded for one seed is
+        used for the others.
+
         Raises:
             UserError: a column is missing or holds something else; with file and line.
         """
@@ -122,12 +125,23 @@ class Task(ABC, Generic[Partial, Prediction]):
         """The task's official metrics."""
 
     @abstractmethod
-    def sections(self, encoded: Encoded, predictions: Sequence[Prediction]) -> list[Section]:
-        """What the report shows of labeled examples besides the metrics."""
+    def sections(
+        self, encoded: Encoded, predictions: Sequence[Prediction], scores: Scores
+    ) -> list[Section]:
+        """What the report shows of labeled examples besides the metrics.
+
+        Args:
+            encoded: the examples.
+            predictions: one an example.
+            scores: what ``score`` made of them.
+        """
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What a saved model must remember to be used again (JSON)."""
+        """What a saved model must remember to be used again (JSON).
+
+        Its ``task`` is the name that the task type was asked for by, whatever is here.
+        """
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,9 @@ class Classification(Task[list[float], LabelPrediction]):
         hits = [float(a == b) for a, b in zip(references, predicted, strict=True)]
         return Scores(values, hits)
 
-    def sections(self, encoded: Encoded, predictions: Sequence[LabelPrediction]) -> list[Section]:
+    def sections(
+        self, encoded: Encoded, predictions: Sequence[LabelPrediction], scores: Scores
+    ) -> list[Section]:
         """Confusion matrix, and the errors that the model was surest of."""
         gold = encoded.features.targets["label"].tolist()
         matrix = confusion(gold, [p.index for p in predictions], len(self.labels))

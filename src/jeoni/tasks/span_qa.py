@@ -295,9 +295,11 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
             raw = SCORERS[name](references, texts)
         return Scores(raw.as_dict(), [100 * f1 for _, f1 in (raw.per_question[i] for i in ids)])
 
-    def sections(self, encoded: Encoded, predictions: Sequence[SpanPrediction]) -> list[Section]:
+    def sections(
+        self, encoded: Encoded, predictions: Sequence[SpanPrediction], scores: Scores
+    ) -> list[Section]:
         """Scores by kind of question, and passages with the answers marked."""
-        return span_sections(encoded.records, predictions, self.score(encoded, predictions))
+        return span_sections(encoded.records, predictions, scores.per_example)
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jeoni.base.errors import UserError
+from jeoni.base.lookup import suggest
 from jeoni.training.config import TrainConfig
 from jeoni.training.log import finite
 
@@ -70,7 +71,7 @@ class FitResult:
         if self.metric not in values:
             raise UserError(
                 f"train.metric: evaluation gives no {self.metric!r}",
-                hint=f"it gives {', '.join(values)}",
+                hint=suggest(self.metric, list(values)),
             )
         value = self.last_metrics[self.metric]
         sign = -1 if (config.mode or _mode(self.metric)) == "min" else 1

@@ -1,0 +1,64 @@
+"""What ``results.json`` holds, of one seed and of several."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jeoni.base import runtime
+from jeoni.evaluation.runner import Evaluation
+from jeoni.metrics.intervals import bootstrap
+from jeoni.recipes.parts import Parts
+from jeoni.recipes.settings import FinetuneRecipe
+from jeoni.training.result import FitResult
+
+
+def of_one(parts: Parts, result: FitResult, final: Evaluation) -> dict[str, Any]:
+    """The results of one seed's run."""
+    task, train, dev, dataset = parts.task, parts.train, parts.dev, parts.dataset
+    # JSON has no NaN: a loss that is not finite is null there.
+    values = {k: round(v, 6) if math.isfinite(v) else None for k, v in final.values().items()}
+    low, high = bootstrap(final.scores.per_example)
+    return {
+        "metrics": values,
+        "task": parts.task_name,
+        "main_metric": task.main_metric,
+        "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
+        "spread": {name: [value, value] for name, value in values.items()},
+        "seeds": [parts.seed],
+        "folder": str(parts.folder),
+        "data": {
+            "name": dataset.name,
+            "sources": {split: str(source) for split, source in dataset.sources.items()},
+            "train_examples": len(train.records),
+            "train_sequences": len(train.features),
+            "dev_examples": len(dev.records),
+            "train_notes": dict(train.notes),
+        },
+        "training": result.to_json(),
+        "machine": runtime.facts(task.model.device, parts.recipe.train.precision),
+    }
+
+
+def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One seed's results as they are; several seeds' medians and spreads."""
+    if len(runs) == 1:
+        return runs[0]
+    names = runs[0]["metrics"].keys()
+    finite = {n: [run["metrics"][n] for run in runs] for n in names}
+    by_name = {n: values for n, values in finite.items() if None not in values}
+    return {
+        "metrics": {name: statistics.median(values) for name, values in by_name.items()},
+        "main_metric": runs[0]["main_metric"],
+        "spread": {name: [min(values), max(values)] for name, values in by_name.items()},
+        "seeds": list(recipe.seeds),
+        "folder": str(recipe.folder()),
+        "data": runs[0]["data"],
+        "runs": [{"seed": run["seeds"][0], "metrics": run["metrics"]} for run in runs],
+        "machine": runs[0]["machine"],
+    }
+
+
+def pairs(spread: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """The spreads as JSON gave them back."""
+    return {name: (low, high) for name, (low, high) in spread.items()}

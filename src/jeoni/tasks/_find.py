@@ -1,0 +1,62 @@
+"""Task types by name, and which of them a checkpoint may ask for."""
+
+import sys
+
+from jeoni.base import lookup
+from jeoni.base.errors import UserError
+from jeoni.tasks._task import TaskType
+
+FOLDER = "jeoni.tasks"
+
+
+def find(name: str) -> TaskType:
+    """The task type of a name, or of a path ``package.module:NAME``.
+
+    Raises:
+        UserError: there is none, or it is something else.
+    """
+    kind = lookup.find(FOLDER, name, "TASK")
+    if not isinstance(kind, TaskType):
+        raise UserError(f"{name!r} is not a task type but {type(kind).__name__}")
+    return kind
+
+
+def full_name(name: str) -> str:
+    """The name that a saved model remembers: ``span_qa``, or the path as it was given."""
+    return name if ":" in name else name.replace("-", "_")
+
+
+def trained(named: str, wanted: str, *, trusted: str | None = None) -> TaskType:
+    """The task type that a model was trained for, to be used as ``wanted``.
+
+    Args:
+        named: what jeoni.json says.
+        wanted: ``span_qa``, ``classification``, or a path of the caller's own.
+        trusted: the path that the recipe of the user's own run has, if that is where the model is.
+
+    Raises:
+        UserError: it was trained for another task, or names code that nobody but its file asks for.
+    """
+    if ":" in wanted:
+        return find(wanted)
+    if ":" not in named:
+        if named != wanted:
+            raise UserError(f"this model was trained for {named}, not for {wanted}")
+        return find(named)
+    if named != trusted and named.partition(":")[0] not in sys.modules:
+        # A file from elsewhere does not choose what is imported; the caller does.
+        raise UserError(
+            f"this model was trained for {named!r}, a path to code",
+            hint=f"if you trust it: --task {named} (in Python: task={named!r}), or give the run's folder",
+        )
+    kind = find(named)
+    _must_suit(kind, named, wanted)
+    return kind
+
+
+def _must_suit(kind: TaskType, named: str, wanted: str) -> None:
+    """A task type of one's own that is made from another of ours is no good for this one."""
+    ours = {name: find(name).task for name in lookup.names(FOLDER)}
+    bases = [name for name, task in ours.items() if issubclass(kind.task, task)]
+    if bases and wanted not in bases:
+        raise UserError(f"this model was trained for {named} ({bases[0]}), not for {wanted}")

@@ -1,0 +1,188 @@
+"""A task type of the user's own, by its path: trained, and used again by every verb."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from jeoni.base.errors import UserError
+from jeoni.models import hub
+from jeoni.recipes.evaluate import evaluate
+from jeoni.recipes.finetune import FinetuneResult, finetune
+from jeoni.serving.predictor import Predictor, answer, classify
+
+SOURCE = '''
+from dataclasses import replace
+
+from jeoni.tasks import classification, span_qa
+from jeoni.tasks._task import TaskType
+
+
+class Loud(classification.Classification):
+    """Says its label in capitals; has a metric of its own."""
+
+    def combine(self, encoded, partials):
+        found = super().combine(encoded, partials)
+        return [replace(p, label=p.label + "!") for p in found]
+
+    def score(self, encoded, predictions):
+        scores = super().score(encoded, predictions)
+        return type(scores)({**scores.values, "loudness": 11.0}, scores.per_example)
+
+
+class First(span_qa.SpanQA):
+    """Whatever the question, the answer is the first word."""
+
+    def combine(self, encoded, partials):
+        found = super().combine(encoded, partials)
+        words = [r.fields["context"].split()[0] for r in encoded.records]
+        return [
+            replace(p, text=word, start=0, end=len(word))
+            for p, word in zip(found, words, strict=True)
+        ]
+
+
+class Strange(classification.Classification):
+    def combine(self, encoded, partials):
+        return [len(row) for row in partials]
+
+    def score(self, encoded, predictions):
+        return classification.Scores({"accuracy": 0.5}, [0.5] * len(predictions))
+
+    def sections(self, encoded, predictions, scores):
+        return []
+
+
+BASE, SPAN = classification.TASK, span_qa.TASK
+LOUD = TaskType(BASE.config, Loud, BASE.from_data, "mine")
+FIRST = TaskType(SPAN.config, First, SPAN.from_data, "mine")
+STRANGE = TaskType(BASE.config, Strange, BASE.from_data, "mine")
+NONE = "no task"
+'''
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its name; it can be imported, and was not yet."""
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "tasks_of_my_own.py").write_text(SOURCE, encoding="utf-8")
+    sys.path.insert(0, str(folder))
+    yield "tasks_of_my_own"
+    sys.path.remove(str(folder))
+    sys.modules.pop("tasks_of_my_own", None)
+
+
+@pytest.fixture(autouse=True)
+def not_imported(module: str) -> None:
+    """As in a new process."""
+    sys.modules.pop(module, None)
+
+
+def reviews(csv: Path) -> dict[str, Any]:
+    return {"train": str(csv), "dev": str(csv), "text": "review", "label": "stars"}
+
+
+@pytest.fixture(scope="module")
+def loud(
+    module: str, tiny_folder: Path, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FinetuneResult:
+    out = tmp_path_factory.mktemp("own") / "loud"
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), out, seeds=[1, 2])
+    return finetune(recipe, f"task={module}:LOUD", "task.max_length=32")
+
+
+@pytest.fixture(scope="module")
+def first(
+    module: str, tiny_folder: Path, squad_json: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FinetuneResult:
+    out = tmp_path_factory.mktemp("own") / "first"
+    data = {"train": str(squad_json), "dev": str(squad_json)}
+    return finetune(
+        tiny.recipe(tiny_folder, data, out), f"task={module}:FIRST", "task.max_length=100"
+    )
+
+
+def test_the_run_remembers_the_full_name(loud: FinetuneResult, module: str) -> None:
+    for folder in (loud.folder, loud.folder / "seed-1"):
+        assert hub.load(folder).settings["task"] == f"{module}:LOUD"
+    results = json.loads((loud.folder / "seed-2/results.json").read_text())
+    assert results["task"] == f"{module}:LOUD"
+    assert loud.metrics["loudness"] == 11.0
+    assert f"tags: [{module}:LOUD]" in (loud.folder / "model/README.md").read_text()
+
+
+@pytest.mark.parametrize("place", ["", "model", "seed-1"])
+def test_evaluate_and_classify_use_it(place: str, loud: FinetuneResult, reviews_csv: Path) -> None:
+    found = evaluate(loud.folder / place, reviews(reviews_csv))
+    assert found["metrics"]["loudness"] == 11.0
+    (label,) = classify(loud.folder / place, "좋다")
+    assert label.label.endswith("!")
+
+
+def test_answer_and_evaluate_use_it(first: FinetuneResult, squad_json: Path) -> None:
+    found = answer(first.folder, "Where?", "Seoul is in Korea.")
+    assert (found.text, found.start, found.end) == ("Seoul", 0, 5)
+    scores = evaluate(first.folder, {"dev": str(squad_json)})
+    assert scores["metrics"] == {k: v for k, v in first.metrics.items() if k != "loss"} | {
+        "loss": pytest.approx(first.metrics["loss"], abs=1e-5)
+    }
+
+
+def test_it_is_no_good_for_what_it_is_not_made_from(
+    loud: FinetuneResult, first: FinetuneResult
+) -> None:
+    with pytest.raises(UserError, match=r"trained for .*:LOUD \(classification\), not for span_qa"):
+        answer(loud.folder, "Where?", "Seoul is in Korea.")
+    with pytest.raises(UserError, match=r"trained for .*:FIRST \(span_qa\), not for classific"):
+        classify(first.folder, "좋다")
+
+
+def test_a_model_without_its_run_does_not_choose_what_is_imported(
+    loud: FinetuneResult, module: str, reviews_csv: Path, tmp_path: Path
+) -> None:
+    """As from the hub: jeoni.json names code. The caller has to say so."""
+    bare = shutil.copytree(loud.folder / "model", tmp_path / "bare")
+    with pytest.raises(UserError, match=r"path to code\n.*--task tasks_of_my_own:LOUD"):
+        classify(bare, "좋다")
+    with pytest.raises(UserError, match="path to code"):
+        evaluate(bare, reviews(reviews_csv))
+    assert module not in sys.modules
+    path = f"{module}:LOUD"
+    assert classify(bare, "좋다", task=path)[0].label.endswith("!")
+    assert evaluate(bare, reviews(reviews_csv), task=path)["metrics"]["loudness"] == 11.0
+    assert Predictor(bare, "classification").classify(["좋다"])  # imported by now
+
+
+def test_a_recipe_for_another_task_vouches_for_nothing(
+    loud: FinetuneResult, module: str, tmp_path: Path
+) -> None:
+    shutil.copytree(loud.folder / "model", tmp_path / "run/model")
+    (tmp_path / "run/recipe.yaml").write_text("task: {name: classification}\n")
+    with pytest.raises(UserError, match="path to code"):
+        classify(tmp_path / "run", "좋다")
+
+
+def test_predictions_of_another_kind(
+    module: str, tiny_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    """Training asks for no certain kind of prediction; `classify` does."""
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run")
+    finetune(recipe, f"task={module}:STRANGE", "train.steps=1")
+    rows = (tmp_path / "run/predictions.jsonl").read_text().splitlines()
+    assert json.loads(rows[0]) == {"score": 0.5, "prediction": 2}
+    with pytest.raises(UserError, match="Strange gives int, not LabelPrediction"):
+        classify(tmp_path / "run", "좋다")
+
+
+def test_what_is_no_task(module: str, tiny_folder: Path, reviews_csv: Path, tmp_path: Path) -> None:
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run")
+    with pytest.raises(UserError, match="'tasks_of_my_own:NONE' is not a task type but str"):
+        finetune(recipe, f"task={module}:NONE")
+    with pytest.raises(UserError, match="'tasks_of_my_own:LOUD' is not a strategy but TaskType"):
+        finetune(recipe, f"strategy={module}:LOUD")
+    assert not (tmp_path / "run").exists()
