@@ -1,8 +1,33 @@
 """Fixtures that several test files share."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
+
+from shell import Output, Run
+
+
+@pytest.fixture
+def jeoni(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the entry point of the command line in this process."""
+    from jeoni.cli import main
+
+    def run(*arguments: str, stdin: bytes | str = b"") -> Output:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "argv", ["jeoni", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+        monkeypatch.setenv("COLUMNS", "120")
+        try:
+            main.run()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        captured = capsys.readouterr()
+        return Output(status, captured.out, captured.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -69,13 +69,15 @@ def finetune(
     strategy.decay, init=random ...
     """
     from json import dumps as quote
+    from os.path import isfile
 
     from jeoni.cli import show
     from jeoni.recipes.finetune import finetune as run
     from jeoni.training import distributed
 
-    files = [a for a in arguments or [] if "=" not in a]
-    overrides = [a for a in arguments or [] if "=" in a]
+    # A file is a recipe, whatever is in its name.
+    files = [a for a in arguments or [] if "=" not in a or isfile(a)]
+    overrides = [a for a in arguments or [] if a not in files]
     if len(files) > 1:
         raise typer.BadParameter(
             f"one recipe file at most, these are {len(files)}: {' '.join(files)}"
