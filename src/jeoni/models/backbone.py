@@ -1,6 +1,7 @@
 """The one transformer that families are presets of."""
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -201,6 +202,14 @@ Spread = Callable[[str], float | Tensor]
 """Standard deviation of a weight's fresh values, by its name: one for all, or one a row."""
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """A module with weights of its own, other than its layers', that knows how to draw them."""
+
+    def draw_weights(self, std: float, generator: torch.Generator) -> None:
+        """Fresh values, with this standard deviation where they are normal."""
+
+
 def initialize(module: nn.Module, *, std: float | Spread, seed: int) -> None:
     """Fresh weights as published for BERT: normal(0, std), biases 0, norms 1 (float32, on the CPU).
 
@@ -214,6 +223,10 @@ def initialize(module: nn.Module, *, std: float | Spread, seed: int) -> None:
             nn.init.normal_(part.weight, 0.0, 1.0 if rows else float(own), generator=generator)
             if isinstance(own, Tensor):
                 part.weight.data.mul_(own[:, None])
+        elif isinstance(part, Drawn):
+            own = std(name) if callable(std) else std
+            assert not isinstance(own, Tensor)
+            part.draw_weights(own, generator)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
         if isinstance(part, nn.LayerNorm | nn.RMSNorm):

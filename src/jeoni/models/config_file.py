@@ -37,7 +37,7 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     values.setdefault("width", 128)
     for entry in fields(family.spec):
         if entry.name in values:
-            problem = field_problem(entry.name, entry.type, values[entry.name])
+            problem = field_problem(entry.name, entry.type, values[entry.name], entry.default)
             if problem:
                 key = family.config.get(entry.name, entry.name)
                 raise UserError(f"{where}: {key} is {values[entry.name]!r}, {problem}")
@@ -59,12 +59,12 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     return family.spec(**values)
 
 
-def field_problem(name: str, kind: Any, value: Any) -> str | None:
-    """What is wrong with the value of a field of ``ArchSpec``, if anything."""
+def field_problem(name: str, kind: Any, value: Any, default: Any = None) -> str | None:
+    """What is wrong with the value of a field of ``ArchSpec``, if anything (0 may be, if by default)."""
     if kind is bool:
         return None if isinstance(value, bool) else "neither true nor false"
     if kind is int:
-        least = 0 if name in MAY_BE_ZERO else 1
+        least = 0 if name in MAY_BE_ZERO or default == 0 else 1
         right = isinstance(value, int) and not isinstance(value, bool) and value >= least
         return None if right else "not a size"
     if kind is float:

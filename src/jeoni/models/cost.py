@@ -20,6 +20,7 @@ from jeoni.nn.attention import CrossAttention, SelfAttention
 from jeoni.nn.block import Block, FeedForward
 from jeoni.nn.embeddings import Embeddings
 from jeoni.nn.heads import MaskedLMHead, ReplacedTokenHead, SpanBoundaryHead
+from jeoni.nn.relative import RelativeAttention
 from jeoni.nn.stack import Stack
 
 BACKWARD = 2
@@ -124,6 +125,14 @@ def _(module: SelfAttention, length: int) -> float:
 
 
 @products.register
+def _(module: RelativeAttention, length: int) -> float:
+    # Queries meet keys, values, and the distances, of which there are two for each token of a sequence (so
+    # one projection more; the sequences of a batch share it, which is not counted).
+    width = module.out.in_features
+    return (2 + 2 + 4) * width * float(length) + products(module.distance, length)
+
+
+@products.register
 def _(module: CrossAttention, length: int) -> float:
     return 4.0 * module.out.in_features * length
 
@@ -171,6 +180,14 @@ def _(module: SelfAttention, how: Kept) -> float:
     pairs = module.heads * how.length
     dropped = (how.bytes + MASK_BYTES) if module.dropout else 0
     return float(inputs + pairs * (how.bytes + dropped))
+
+
+@kept.register
+def _(module: RelativeAttention, how: Kept) -> float:
+    # There is no fused kernel. The queries with both biases; the weights before and after dropout.
+    inputs = 5 * module.out.in_features * how.bytes
+    dropped = (how.bytes + MASK_BYTES) if module.dropout.p else 0
+    return float(inputs + module.heads * how.length * (how.bytes + dropped))
 
 
 @kept.register

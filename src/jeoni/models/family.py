@@ -56,6 +56,7 @@ class Family:
         legacy: (old, new) endings of names that older checkpoints use.
         classification: style of the sequence classification head.
         lm_activation: activation in the vocabulary head; None: that of the feed-forward part.
+        lm_bias: whether the language model head has a bias that trains.
         build: from the spec to the backbone, where it is not the common transformer.
         architectures: class that ``transformers`` loads for a set of head kinds.
         tokenizer: class of ``transformers``' tokenizer, written to tokenizer_config.json.
@@ -84,6 +85,7 @@ class Family:
     legacy: Sequence[tuple[str, str]] = ()
     classification: HeadStyle
     lm_activation: str | None = None
+    lm_bias: bool = False
     build: Callable[[Any], nn.Module] = backbone.build
     architectures: Mapping[frozenset[str], str]
     tokenizer: str

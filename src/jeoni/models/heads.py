@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from jeoni.models.model import Model
 from jeoni.nn.heads import (
+    BeamSpanHead,
     ClassificationHead,
     LanguageModelHead,
     MaskedLMHead,
@@ -19,15 +20,17 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
     """A head of a published kind, of the size that its tensors have.
 
     Args:
-        kind: ``span``, ``classification``, ``next_sentence``, ``sentence_order``, ``masked_lm``,
-            ``span_boundary``, ``replaced_token`` or ``language_model`` (one that writes: GPT, or a
-            decoder).
+        kind: ``span``, ``beam_span``, ``classification``, ``next_sentence``, ``sentence_order``,
+            ``masked_lm``, ``span_boundary``, ``replaced_token`` or ``language_model`` (one that writes:
+            GPT, or a decoder).
         model: whose family and sizes count.
         tensors: the head's tensors, by our names.
     """
     match kind:
         case "span":
             return SpanHead(model.spec.hidden)
+        case "beam_span":
+            return BeamSpanHead(model.spec.hidden, norm_eps=model.spec.norm_eps)
         case "classification":
             return classification_head(model, tensors["out.weight"].shape[0])
         case "next_sentence" | "sentence_order":
@@ -69,7 +72,8 @@ def language_model_head(
         model.spec.hidden,
         model.spec.vocab,
         tied=model.spec.tied if tied is None else tied,
-        bias=bias,
+        bias=bias or model.family.lm_bias,
+        trained=model.family.lm_bias,
         scale=model.spec.output_scale,
     )
 

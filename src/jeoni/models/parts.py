@@ -13,6 +13,7 @@ from jeoni.nn.attention import CrossAttention, SelfAttention
 from jeoni.nn.block import FeedForward
 from jeoni.nn.heads import LanguageModelHead, MaskedLMHead, SpanBoundaryHead
 from jeoni.nn.positions import RelativeBias, SinusoidalPositions
+from jeoni.nn.relative import RelativeAttention
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,12 @@ def _(module: SelfAttention) -> str:
     window = f", less than {module.window} away" if module.window else ""
     turned = ", rotary" if module.rotate is not None else ""
     return f"{module.heads} heads of {size}, {sight}{window}{turned}"
+
+
+@what.register
+def _(module: RelativeAttention) -> str:
+    size = module.out.in_features // module.heads
+    return f"{module.heads} heads of {size}, relative positions and segments"
 
 
 @what.register

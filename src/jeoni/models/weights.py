@@ -25,6 +25,7 @@ class Row:
         theirs: names in the checkpoint.
         transposed: theirs are ``[in, out]`` (GPT-2), ours ``[out, in]``.
         unsqueezed: theirs has one dimension more, of size one, in front.
+        split: from the spec, dimensions of theirs that are joined in ours (heads and their size, behind).
         optional: a head is whole without it (an output layer's own weights: else it is tied).
         when: the row is in the table of such a spec only; None: always.
     """
@@ -33,6 +34,7 @@ class Row:
     theirs: tuple[str, ...]
     transposed: bool = False
     unsqueezed: bool = False
+    split: Callable[[Any], tuple[int, ...]] | tuple[int, ...] = ()
     optional: bool = False
     when: Callable[[Any], bool] | None = None
 
@@ -61,7 +63,9 @@ def expand(rows: Iterable[Row], spec: ArchSpec) -> list[Row]:
         )
         for i in range(count if letter in entry.ours else 1):
             filled = tuple(name.replace(letter, str(i)) for name in entry.theirs)
-            full.append(replace(entry, ours=entry.ours.replace(letter, str(i)), theirs=filled))
+            name, split = entry.ours.replace(letter, str(i)), entry.split
+            split = split(spec) if callable(split) else split
+            full.append(replace(entry, ours=name, theirs=filled, split=split))
     return full
 
 
@@ -76,10 +80,8 @@ def to_ours(
     used: set[str] = set()
     for entry in rows:
         if all(name in tensors for name in entry.theirs):
-            parts = [tensors[name] for name in entry.theirs]
-            joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-            joined = joined.squeeze(0) if entry.unsqueezed else joined
-            result[entry.ours] = joined.t() if entry.transposed else joined
+            parts = [_ours(tensors[name], entry) for name in entry.theirs]
+            result[entry.ours] = parts[0] if len(parts) == 1 else torch.cat(parts)
             used.update(entry.theirs)
     return result, used
 
@@ -89,11 +91,23 @@ def to_theirs(tensors: Mapping[str, Tensor], rows: Sequence[Row]) -> dict[str, T
     result: dict[str, Tensor] = {}
     for entry in rows:
         if entry.ours in tensors:
-            tensor = tensors[entry.ours]
-            parts = (tensor.t() if entry.transposed else tensor).chunk(len(entry.theirs))
+            parts = tensors[entry.ours].chunk(len(entry.theirs))
             for name, part in zip(entry.theirs, parts, strict=True):
-                result[name] = part.unsqueeze(0) if entry.unsqueezed else part.contiguous()
+                result[name] = _theirs(part, entry)
     return result
+
+
+def _ours(tensor: Tensor, entry: Row) -> Tensor:
+    tensor = tensor.squeeze(0) if entry.unsqueezed else tensor
+    tensor = tensor.flatten(1) if entry.split and tensor.dim() > 1 else tensor
+    return tensor.t() if entry.transposed else tensor
+
+
+def _theirs(tensor: Tensor, entry: Row) -> Tensor:
+    tensor = tensor.t() if entry.transposed else tensor
+    if entry.split and not callable(entry.split):
+        tensor = tensor.reshape(*tensor.shape[:-1], *entry.split)
+    return tensor.unsqueeze(0) if entry.unsqueezed else tensor.contiguous()
 
 
 def rename(name: str, replacements: Sequence[tuple[str, str]]) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from jeoni.nn.activations import ACTIVATIONS
-from jeoni.nn.attention import CrossAttention, SelfAttention
+from jeoni.nn.attention import CrossAttention
 from jeoni.nn.context import Context
 from jeoni.ops.dropout import Dropout
 
@@ -81,7 +81,7 @@ class Block(nn.Module):
     def __init__(
         self,
         *,
-        attention: SelfAttention,
+        attention: nn.Module,
         feed_forward: FeedForward,
         norms: tuple[nn.Module, ...],
         order: NormOrder,

@@ -168,17 +168,28 @@ class LanguageModelHead(nn.Module):
         hidden: ``H``.
         vocab: ``V``.
         tied: to the word table.
-        bias: whether there is one; it is a checkpoint's, and does not train.
+        bias: whether there is one.
+        trained: whether the bias trains (XLNet); else it is a checkpoint's, and stays (BART).
         scale: of the hidden states (T5's tied output: one by the root of ``H``).
     """
 
     def __init__(
-        self, hidden: int, vocab: int, *, tied: bool, bias: bool = False, scale: float = 1.0
+        self,
+        hidden: int,
+        vocab: int,
+        *,
+        tied: bool,
+        bias: bool = False,
+        trained: bool = False,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.out = None if tied else nn.Linear(hidden, vocab, bias=False)
         self.bias: Tensor | None
-        self.register_buffer("bias", torch.zeros(vocab) if bias else None)
+        if bias and trained:
+            self.bias = nn.Parameter(torch.zeros(vocab))
+        else:
+            self.register_buffer("bias", torch.zeros(vocab) if bias else None)
         self.scale = scale
 
     def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
@@ -188,6 +199,91 @@ class LanguageModelHead(nn.Module):
         return nn.functional.linear(
             hidden, words if self.out is None else self.out.weight, self.bias
         )
+
+
+class BeamSpanHead(nn.Module):
+    """Start scores; end scores that know the start; and whether there is an answer at all.
+
+    Source: the question answering of the XLNet authors' code (Yang et al., "XLNet", 2019, appendix A.4).
+
+    Args:
+        hidden: ``H``.
+        norm_eps: epsilon of the norm in the layer for ends.
+    """
+
+    def __init__(self, hidden: int, *, norm_eps: float) -> None:
+        super().__init__()
+        self.start = nn.Linear(hidden, 1)
+        self.end_dense = nn.Linear(2 * hidden, hidden)
+        self.end_norm = nn.LayerNorm(hidden, eps=norm_eps)
+        self.end = nn.Linear(hidden, 1)
+        self.answer_dense = nn.Linear(2 * hidden, hidden)
+        self.answer = nn.Linear(hidden, 1, bias=False)
+
+    def forward(
+        self, hidden: Tensor, batch: Batch, starts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, given where the answers start: to train.
+
+        Args:
+            hidden: ``[N, H]``.
+            batch: where it comes from; a sequence's last token stands for it.
+            starts: of each sequence's answer, index in ``[N]``, ``[B]``.
+
+        Returns:
+            Scores of starts ``[N]``, of ends ``[N]``, and of there being no answer ``[B]``.
+        """
+        lengths = torch.tensor(batch.lengths, device=hidden.device)
+        chosen = hidden[starts]
+        ends = self._ends(hidden, chosen.repeat_interleave(lengths, 0))
+        return self._starts(hidden), ends, self._answers(hidden, batch, chosen)
+
+    def search(
+        self, hidden: Tensor, batch: Batch, *, starts: int = 5, ends: int = 5
+    ) -> tuple[list[tuple[Tensor, Tensor, Tensor, Tensor]], Tensor]:
+        """The most probable spans: of the best starts, the best ends each.
+
+        Args:
+            hidden: ``[N, H]``.
+            batch: where it comes from.
+            starts: how many, if a sequence has so many tokens.
+            ends: how many for each.
+
+        Returns:
+            For each sequence probabilities and places in it of the ``s`` starts, ``[s]`` each, and of the
+            ``e`` ends of each, ``[s, e]``; and scores of there being no answer ``[B]``, from the expected
+            start.
+        """
+        found, expected = [], []
+        parts = zip(
+            torch.split(self._starts(hidden), list(batch.lengths)),
+            torch.split(hidden, list(batch.lengths)),
+            strict=True,
+        )
+        for scores, states in parts:
+            probabilities = torch.softmax(scores.float(), -1)
+            best = probabilities.topk(min(starts, len(states)))
+            pairs = states[best.indices][:, None].expand(-1, len(states), -1)
+            of_ends = self._ends(states.expand(len(pairs), -1, -1), pairs)
+            last = torch.softmax(of_ends.float(), -1).topk(min(ends, len(states)))
+            found.append((best.values, best.indices, last.values, last.indices))
+            expected.append(probabilities.to(states.dtype) @ states)
+        return found, self._answers(hidden, batch, torch.stack(expected))
+
+    def _starts(self, hidden: Tensor) -> Tensor:
+        result: Tensor = self.start(hidden).squeeze(-1)
+        return result
+
+    def _ends(self, hidden: Tensor, start: Tensor) -> Tensor:
+        x = torch.tanh(self.end_dense(torch.cat([hidden, start], -1)))
+        result: Tensor = self.end(self.end_norm(x)).squeeze(-1)
+        return result
+
+    def _answers(self, hidden: Tensor, batch: Batch, start: Tensor) -> Tensor:
+        last = hidden[torch.tensor(batch.ends, device=hidden.device)]
+        x = torch.tanh(self.answer_dense(torch.cat([start, last], -1)))
+        result: Tensor = self.answer(x).squeeze(-1)
+        return result
 
 
 class ReplacedTokenHead(nn.Module):

@@ -42,14 +42,14 @@ class Stack(nn.Module):
         """``[N, H]`` to ``[N, H]``."""
         for index, seen in self._layers(context):
             x = self.blocks[index](x, seen)
-        return self._finish(x)
+        return self.finish(x)
 
     def states(self, x: Tensor, context: Context) -> list[Tensor]:
         """The input and the output of every layer, ``L + 1`` of ``[N, H]``; the last is normalized."""
         states = [x]
         for index, seen in self._layers(context):
             states.append(self.blocks[index](states[-1], seen))
-        states[-1] = self._finish(states[-1])
+        states[-1] = self.finish(states[-1])
         return states
 
     def _layers(self, context: Context) -> Iterator[tuple[int, Context]]:
@@ -59,7 +59,8 @@ class Stack(nn.Module):
         for index in self.order:
             yield index, context
 
-    def _finish(self, x: Tensor) -> Tensor:
+    def finish(self, x: Tensor) -> Tensor:
+        """What comes after the last block: norm and dropout, where there are any."""
         if self.final_norm is not None:
             x = self.final_norm(x)
         return x if self.dropout is None else self.dropout(x)
