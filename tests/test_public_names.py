@@ -18,6 +18,7 @@ NAMES = [
     "__version__",
     "answer",
     "classify",
+    "convert",
     "describe",
     "evaluate",
     "finetune",

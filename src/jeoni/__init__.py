@@ -8,6 +8,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.evaluate(...)     the task's official metrics
     jeoni.describe(where)   a model in numbers: parts, parameters, operations, memory
     jeoni.plan(...)         how a training would fit and how long it would take
+    jeoni.convert(...)      a checkpoint written anew, in today's names and files
     jeoni.answer(...)       ask a question about a passage
     jeoni.classify(...)     label a text
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jeoni.base.errors import UserError
 
 if TYPE_CHECKING:
+    from jeoni.models.convert import convert
     from jeoni.models.describe import describe
     from jeoni.models.hub import load
     from jeoni.recipes.evaluate import evaluate
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "answer": "jeoni.serving.predictor",
     "classify": "jeoni.serving.predictor",
+    "convert": "jeoni.models.convert",
     "describe": "jeoni.models.describe",
     "evaluate": "jeoni.recipes.evaluate",
     "finetune": "jeoni.recipes.finetune",
@@ -41,6 +44,7 @@ __all__ = [
     "__version__",
     "answer",
     "classify",
+    "convert",
     "describe",
     "evaluate",
     "finetune",

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from jeoni.base.errors import UserError
-from jeoni.cli import answer, classify, data, demo, evaluate, finetune, models, plan
+from jeoni.cli import answer, classify, convert, data, demo, evaluate, finetune, models, plan
 
 app = typer.Typer(
     name="jeoni",
@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (finetune, evaluate, answer, classify, plan, demo):
+for verb in (finetune, evaluate, answer, classify, plan, convert, demo):
     app.command(no_args_is_help=verb is not demo)(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

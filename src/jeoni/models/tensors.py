@@ -1,6 +1,7 @@
 """Tensors on disk: safetensors, sharded or not, and old pickles read without running code."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,6 +19,14 @@ PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 def read(folder: Path) -> dict[str, Tensor]:
     """All tensors of a checkpoint folder, as float32 on the CPU where they are floats.
 
+    Raises: as ``stored``.
+    """
+    return {k: v.float() if v.is_floating_point() else v for k, v in stored(folder).items()}
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint folder as they are, on the CPU.
+
     safetensors come first; a ``pytorch_model.bin`` is read by torch's ``weights_only`` loader, which
     builds tensors and runs nothing.
 
@@ -25,16 +34,14 @@ def read(folder: Path) -> dict[str, Tensor]:
         UserError: no weights, damaged weights, or a pickle that is more than tensors.
     """
     if (folder / SAFE).exists():
-        tensors = _safe(folder / SAFE)
-    elif (folder / SAFE_INDEX).exists():
-        tensors = _sharded(folder, folder / SAFE_INDEX)
-    elif (folder / PICKLE).exists():
-        tensors = _pickled(folder / PICKLE)
-    elif (folder / PICKLE_INDEX).exists():
-        tensors = _sharded(folder, folder / PICKLE_INDEX)
-    else:
-        raise UserError(f"no weights in {folder}", hint=f"looked for {SAFE} and {PICKLE}")
-    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+        return _safe(folder / SAFE)
+    if (folder / SAFE_INDEX).exists():
+        return _sharded(folder, folder / SAFE_INDEX)
+    if (folder / PICKLE).exists():
+        return _pickled(folder / PICKLE)
+    if (folder / PICKLE_INDEX).exists():
+        return _sharded(folder, folder / PICKLE_INDEX)
+    raise UserError(f"no weights in {folder}", hint=f"looked for {SAFE} and {PICKLE}")
 
 
 def write(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -47,6 +54,19 @@ def write(path: Path, tensors: dict[str, Tensor]) -> None:
             own[name] = tensor.clone() if shared else tensor.contiguous()
             seen.add(own[name].data_ptr())
         save_file(own, temporary, {"format": "pt"})
+
+
+def shards(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
+    """The tensors in files of at most ``limit`` bytes, in their order; one that is larger is alone."""
+    files: list[dict[str, Tensor]] = []
+    size = 0
+    for name, tensor in tensors.items():
+        if not files or size + tensor.nbytes > limit:
+            files.append({})
+            size = 0
+        files[-1][name] = tensor
+        size += tensor.nbytes
+    return files
 
 
 def _safe(path: Path) -> dict[str, Tensor]:

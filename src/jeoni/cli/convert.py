@@ -1,0 +1,83 @@
+"""``jeoni convert``."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from jeoni.models.convert import Conversion
+
+
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A folder, a run, package:NAME or a hub id.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="DST", help="The new folder.")],
+    to: Annotated[str, typer.Option(help="The layout: hf, Hugging Face's.")] = "hf",
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16; by default as the weights are stored."),
+    ] = None,
+    max_shard: Annotated[str, typer.Option(help="Largest file, such as 500MB.")] = "5GB",
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a model that is there.")
+    ] = False,
+    family: Annotated[
+        str | None,
+        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Write a checkpoint anew: safetensors in Hugging Face layout, with today's names.
+
+    It reads what jeoni reads: old names, pytorch_model.bin (without running code), shards.
+
+    [bold]Examples[/bold]
+
+        jeoni convert old/bert new/bert
+
+        jeoni convert runs/RUN RUN-bf16 --dtype bfloat16 --max-shard 1GB
+    """
+    from dataclasses import asdict
+
+    from jeoni.cli import show
+    from jeoni.models.convert import convert as run
+
+    done = run(
+        source,
+        target,
+        to=to,  # type: ignore[arg-type]
+        dtype=dtype,  # type: ignore[arg-type]
+        max_shard=max_shard,
+        force=force,
+        family=family,
+    )
+    if json:
+        show.as_json({**asdict(done), "folder": str(done.folder)})
+        return
+    _print(done)
+
+
+def _print(done: "Conversion") -> None:
+    from jeoni.cli.show import quantity
+
+    for note in done.notes:
+        typer.echo(f"warning: {note}", err=True)
+    _listing("renamed", [f"{old} -> {new}" for old, new in done.renamed])
+    _listing("left out", [f"{name}: {why}" for name, why in done.left_out])
+    typer.echo(f"kept as they were: {len(done.kept)}")
+    types = ", ".join(f"{count} {name}" for name, count in done.dtypes.items())
+    size = quantity(sum(done.files.values()), "B")
+    count = f"{len(done.files)} file{'s' if len(done.files) > 1 else ''}"
+    typer.echo(f"written: {types} tensors, {quantity(done.parameters)} numbers, {size} in {count}")
+    if done.copied:
+        typer.echo(f"taken along: {', '.join(done.copied)}")
+    typer.echo(f"{done.folder}: {done.family}, loads in transformers as {done.architecture}")
+
+
+def _listing(what: str, lines: list[str]) -> None:
+    """All of them: a name that is lost must not be lost in a summary."""
+    if lines:
+        typer.echo(f"{what}: {len(lines)}")
+        for line in lines:
+            typer.echo(f"  {line}")
