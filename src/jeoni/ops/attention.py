@@ -222,25 +222,45 @@ def attend_across(
     """
     if len(lengths) != len(memory_lengths):
         raise ValueError(f"{len(lengths)} sequences look at {len(memory_lengths)}")
-    # Padded as a whole: batches are sorted by length, and what is decoded is short.
-    longest, memory_longest = max(lengths), max(memory_lengths)
-    rows, columns = _inside(lengths, query.device), _inside(memory_lengths, query.device)
-    q = query.new_zeros(len(lengths), longest, *query.shape[1:])
-    kv = keyvalue.new_zeros(len(lengths), memory_longest, *keyvalue.shape[1:])
-    q = q.masked_scatter(rows[..., None, None], query).transpose(1, 2)
-    kv = kv.masked_scatter(columns[..., None, None, None], keyvalue)
+    # Padded as a whole: batches are sorted by length, and what is decoded is short. By index: a masked
+    # scatter and its backward take several times as long as the attention (docs/log.md).
+    rows, columns = _places(lengths, query.device), _places(memory_lengths, query.device)
+    q = query.index_select(0, rows.gather).view(*rows.inside.shape, *query.shape[1:])
+    kv = keyvalue.index_select(0, columns.gather).view(*columns.inside.shape, *keyvalue.shape[1:])
     key, value = kv.permute(2, 0, 3, 1, 4).unbind(0)
-    mask = None if min(memory_lengths) == memory_longest else columns[:, None, None, :]
+    mask = None if columns.full else columns.inside[:, None, None, :]
     out = torch.nn.functional.scaled_dot_product_attention(
-        q, key, value, mask, dropout, scale=scale
+        q.transpose(1, 2), key, value, mask, dropout, scale=scale
     )
-    return out.transpose(1, 2)[rows].flatten(1)
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, rows.tokens).flatten(1)
 
 
-def _inside(lengths: tuple[int, ...], device: torch.device) -> Tensor:
-    """Where a padded batch ``[B, T]`` holds tokens."""
-    ticks = torch.arange(max(lengths), device=device)
-    return ticks < torch.tensor(lengths, device=device)[:, None]
+@dataclass(frozen=True)
+class Places:
+    """Where a padded batch ``[B, T]`` holds tokens.
+
+    Attributes:
+        inside: whether a place holds one ``[B, T]``.
+        gather: the token that goes to each place; padding repeats a sequence's first ``[B * T]``.
+        tokens: the places of the tokens, in their order ``[N]``.
+        full: there is no padding.
+    """
+
+    inside: Tensor
+    gather: Tensor
+    tokens: Tensor
+    full: bool
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what prediction left in the cache, training may save for backward
+def _places(lengths: tuple[int, ...], device: torch.device) -> Places:
+    ticks, length = torch.arange(max(lengths)), torch.tensor(lengths)[:, None]
+    inside = ticks < length
+    gather = length.cumsum(0) - length + ticks * inside
+    tokens = inside.flatten().nonzero().flatten()
+    full = min(lengths) == max(lengths)
+    return Places(inside.to(device), gather.flatten().to(device), tokens.to(device), full)
 
 
 def _variable_length(qkv: Tensor, lengths: tuple[int, ...], sight: Sight) -> Tensor:
