@@ -14,12 +14,14 @@ import transformers
 from torch import Tensor, nn
 
 from jeoni.base.batch import Batch
+from jeoni.base.files import read_json, write_json
 from jeoni.base.runtime import autocast
 from jeoni.data.readers import read
 from jeoni.models import hub
 from jeoni.models.decoding import shift_right
 from jeoni.models.family import Family
 from jeoni.models.heads import build_head
+from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.ops.losses import cross_entropy
 
@@ -85,12 +87,25 @@ def sized(family: Family, size: Size) -> ArchSpec:
         width=width,
         output_scale=1.0 if spec.output_scale == 1.0 else size.hidden**-0.5,
         positions=max(size.longest, 64),
+        decoder_start=spec.decoder_start if spec.decoder_start < size.vocab else 0,
     )
 
 
+def save(model: Model, folder: Path) -> None:
+    """Write a model; special ids that its smaller vocabulary does not have are its first."""
+    model.save(folder)
+    config = read_json(folder / "config.json")
+    for name, value in config.items():
+        if name.endswith("_token_id") and isinstance(value, int) and value >= model.spec.vocab:
+            config[name] = 0
+    write_json(folder / "config.json", config)
+
+
 def task(family: Family) -> frozenset[str]:
-    """What it is compared in: masked words, writing, or nothing but the body."""
-    for kind in ("masked_lm", "language_model"):
+    """What it is compared in: masked words, writing in order, or nothing but the body."""
+    spec = next(iter(family.presets.values()))
+    kinds = ["masked_lm"] + ["language_model"] * (spec.causal or spec.decoder_layers > 0)
+    for kind in kinds:
         if frozenset({kind}) in family.architectures:
             return frozenset({kind})
     return frozenset()
@@ -118,7 +133,7 @@ class Pair:
         ours = hub.create(family, sized(data, size), tokenizer=None)
         for kind in kinds:
             ours.add_head(kind, build_head(kind, ours, {}))
-        ours.save(folder)
+        save(ours, folder)
         self.ours = ours.to(device)
         self.theirs = self._load(folder)
         self._draw(size)
