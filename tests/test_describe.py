@@ -106,7 +106,8 @@ def test_a_checkpoint_is_described_as_it_is(family: str, tmp_path: Path) -> None
     model.save(tmp_path)
     (tmp_path / "model.safetensors").unlink()  # not read
     found = jeoni.describe(tmp_path)
-    assert found.family == data.name
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert found.family == config["model_type"]
     assert found.spec == spec
     assert found.parameters.body == hub.parameter_count(model.backbone)
     assert found.operations.sequence == spec.positions

@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jeoni.base.errors import UserError
-from jeoni.models import cost
-from jeoni.models.cost import Kept
-from jeoni.models.describe import activations, on_meta, operations, parameters
+from jeoni.models.describe import on_meta, operations
 from jeoni.models.model import Model
 from jeoni.recipes.devices import Device, Precision, find
+from jeoni.recipes.plan_ways import USABLE, Job, Way, flops_a_token, way_of
 
-USABLE = 0.92
 UTILIZATION = 0.4
 BATCH_TOKENS = 2**19
-BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
-DAY = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,43 +34,6 @@ class Line:
     value: float
     unit: str
     basis: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """One way to spread training over the processors.
-
-    Attributes:
-        name: ``data-parallel`` (every processor has everything) or ``fully sharded``.
-        recompute: activations inside a block are computed again in the backward pass.
-        state: bytes a processor of weights, gradients and optimizer.
-        working: bytes of copies that come and go.
-        sequence_bytes: activations of one sequence.
-        micro_batch: sequences a processor computes at a time; 0: not even one fits.
-        rounds: micro-batches a step.
-        memory: bytes a processor in all, with ``micro_batch`` (at least one sequence).
-        fits: whether that is within ``USABLE`` of the memory.
-        compute_seconds: of a step.
-        traffic: bytes a step that a processor sends and gets.
-        traffic_seconds: of a step.
-        step_seconds: of a step.
-        days: of all steps.
-    """
-
-    name: str
-    recompute: bool
-    state: float
-    working: float
-    sequence_bytes: float
-    micro_batch: int
-    rounds: int
-    memory: float
-    fits: bool
-    compute_seconds: float
-    traffic: float
-    traffic_seconds: float
-    step_seconds: float
-    days: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,33 +69,6 @@ class Plan:
     ways: tuple[Way, ...]
     best: int | None
     lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """The question, with its defaults filled in."""
-
-    model: Model
-    device: Device
-    gpus: int
-    precision: Precision
-    tokens: float
-    sequence: int
-    share: int  # sequences a step for each processor
-    batch_tokens: int
-    utilization: float
-    bandwidth: float
-    micro_batch: int | None
-
-    @property
-    def stacks(self) -> int:
-        """2 for an encoder and a decoder: a sequence is read and one is written."""
-        return 2 if self.model.spec.decoder_layers else 1
-
-    @property
-    def count(self) -> int:
-        """Parameters."""
-        return parameters(self.model).total
 
 
 def plan(
@@ -177,7 +109,7 @@ def plan(
     )  # fmt: skip
     steps = max(1, math.ceil(tokens / job.batch_tokens))
     ways = tuple(
-        _way(job, sharded=sharded, recompute=recompute, steps=steps)
+        way_of(job, sharded=sharded, recompute=recompute, steps=steps)
         for sharded in ((False, True) if gpus > 1 else (False,))
         for recompute in (False, True)
     )
@@ -193,7 +125,7 @@ def plan(
         sequence=job.sequence,
         batch_tokens=job.batch_tokens,
         steps=steps,
-        flops=_flops_a_token(job) * tokens,
+        flops=flops_a_token(job) * tokens,
         ways=ways,
         best=best,
         lines=tuple(_lines(job, steps, ways, best)),
@@ -204,7 +136,7 @@ def _job(
     model: Model, device: Device, gpus: int, tokens: float, precision: Precision | None,
     sequence: int | None, batch_tokens: int | None, micro_batch: int | None, utilization: float,
     bandwidth: float | None,
-) -> _Job:  # fmt: skip
+) -> Job:  # fmt: skip
     """The question, checked."""
     wrong = {
         "tokens": tokens < 1 or not math.isfinite(tokens),
@@ -229,97 +161,14 @@ def _job(
             f"a step of {batch:,} tokens is fewer than one sequence of {one:,} for each of {gpus:,}",
             hint=f"batch_tokens of at least {least:,}, fewer processors, or shorter sequences",
         )
-    return _Job(
+    return Job(
         model=model, device=device, gpus=gpus, precision=kind, tokens=tokens, sequence=length,
         share=math.ceil(batch / least), batch_tokens=batch, utilization=utilization,
         bandwidth=bandwidth or device.bandwidth, micro_batch=micro_batch,
     )  # fmt: skip
 
 
-def _flops_a_token(job: _Job) -> float:
-    return operations(job.model, job.sequence).training
-
-
-def _way(job: _Job, *, sharded: bool, recompute: bool, steps: int) -> Way:
-    """Memory and time of one way."""
-    state, working = _state(job, sharded=sharded)
-    each = _sequence_bytes(job, recompute=recompute)
-    room = USABLE * job.device.memory - state - working
-    fitting = max(0, min(job.share, int(room // each)))
-    micro = min(job.micro_batch or fitting, job.share)
-    rounds = math.ceil(job.share / max(micro, 1))
-    if not job.micro_batch:
-        micro = min(micro, math.ceil(job.share / rounds))  # rounds of equal size
-    memory = state + working + max(micro, 1) * each
-    again = 1 / (1 + cost.BACKWARD) if recompute else 0.0
-    operations_a_step = _flops_a_token(job) * (1 + again) * job.share * job.sequence * job.stacks
-    compute = operations_a_step / (job.device.flops[job.precision] * job.utilization)
-    traffic = _traffic(job, sharded=sharded, rounds=rounds)
-    seconds = traffic / job.bandwidth
-    # Sharded, the next block's weights come while this one computes; jeoni's sum of gradients waits.
-    step = max(compute, seconds) if sharded else compute + seconds
-    return Way(
-        name="fully sharded" if sharded else "data-parallel",
-        recompute=recompute,
-        state=state,
-        working=working,
-        sequence_bytes=each,
-        micro_batch=micro,
-        rounds=rounds,
-        memory=memory,
-        fits=micro > 0 and memory <= USABLE * job.device.memory,
-        compute_seconds=compute,
-        traffic=traffic,
-        traffic_seconds=seconds,
-        step_seconds=step,
-        days=steps * step / DAY,
-    )
-
-
-def _state(job: _Job, *, sharded: bool) -> tuple[float, float]:
-    """Bytes of what stays (16 a parameter), and of copies that come and go."""
-    whole = 16.0 * job.count
-    low = BYTES[job.precision]
-    if sharded:
-        return whole / job.gpus, 3.0 * low * _largest_unit(job)
-    copies = low if low < 4 else 0  # autocast's copy of the weights
-    bucket = 4 if job.gpus > 1 else 0  # gradients laid end to end to be summed
-    return whole, float((copies + bucket) * job.count)
-
-
-def _largest_unit(job: _Job) -> int:
-    """Parameters of the largest part that is gathered at a time: a block, or all that is none."""
-    found = parameters(job.model)
-    return max(found.total - found.blocks, *(size for _, _, size in found.per_block))
-
-
-def _sequence_bytes(job: _Job, *, recompute: bool) -> float:
-    """Activations of one sequence."""
-    low = BYTES[job.precision]
-    fused = job.device.name != "cpu" or job.sequence > 1024
-    how = Kept(length=job.sequence, bytes=low, fused=fused)
-    every = activations(job.model, how)
-    if recompute:
-        blocks = [
-            (times, cost.kept_bytes(part, how))
-            for name, part, times in cost.visits(job.model.backbone)
-            if name.split(".")[-2:-1] == ["blocks"]
-        ]
-        inside = sum(times * size for times, size in blocks)
-        inputs = low * job.model.spec.hidden * sum(times for times, _ in blocks)
-        every += inputs + max(size for _, size in blocks) - inside
-    return job.sequence * every
-
-
-def _traffic(job: _Job, *, sharded: bool, rounds: int) -> float:
-    """Bytes a step that each processor sends (and gets)."""
-    others = (job.gpus - 1) / job.gpus
-    if sharded:  # weights for the forward pass, again for the backward one, and gradients out
-        return 3.0 * BYTES[job.precision] * job.count * others * rounds
-    return 2.0 * 4 * job.count * others  # a ring sends every gradient twice
-
-
-def _lines(job: _Job, steps: int, ways: tuple[Way, ...], best: int | None) -> Iterator[Line]:
+def _lines(job: Job, steps: int, ways: tuple[Way, ...], best: int | None) -> Iterator[Line]:
     """Everything that is not a way's own."""
     each, model = operations(job.model, job.sequence), job.model
     flops, common = each.training * job.tokens, 6.0 * job.count * job.tokens
@@ -357,7 +206,7 @@ def _lines(job: _Job, steps: int, ways: tuple[Way, ...], best: int | None) -> It
         )  # fmt: skip
 
 
-def _machine_lines(job: _Job) -> Iterator[Line]:
+def _machine_lines(job: Job) -> Iterator[Line]:
     device = job.device
     yield Line(
         what=f"peak of {device.name} in {job.precision}", value=device.flops[job.precision],
@@ -380,7 +229,7 @@ def _machine_lines(job: _Job) -> Iterator[Line]:
         )  # fmt: skip
 
 
-def _checkpoint_lines(job: _Job) -> Iterator[Line]:
+def _checkpoint_lines(job: Job) -> Iterator[Line]:
     for what, size, basis in (
         ("weights on disk, float32", 4, "as jeoni saves a model"),
         ("weights on disk, bfloat16", 2, "jeoni convert --dtype bfloat16"),
