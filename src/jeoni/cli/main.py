@@ -5,7 +5,18 @@ import sys
 import typer
 
 from jeoni.base.errors import UserError
-from jeoni.cli import answer, classify, convert, data, demo, evaluate, finetune, models, plan
+from jeoni.cli import (
+    answer,
+    classify,
+    convert,
+    data,
+    demo,
+    evaluate,
+    finetune,
+    models,
+    plan,
+    tokenizer,
+)
 
 app = typer.Typer(
     name="jeoni",
@@ -20,6 +31,7 @@ for verb in (finetune, evaluate, answer, classify, plan, convert, demo):
     app.command(no_args_is_help=verb is not demo)(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(tokenizer.app, name="tokenizer")
 
 
 def _version(show: bool) -> None:

@@ -1,9 +1,9 @@
-"""Learning vocabularies: the Rust library's trainers, made to give the same result every time.
+"""Learning vocabularies, with the same result every time.
 
-The library iterates over hash tables with random seeds. Byte-pair encoding is deterministic all the
-same as long as every symbol is a single character (the alphabet is sorted), so what marks the beginning
-or end of a word is a character here, too, and is turned into ``##`` or ``</w>`` afterwards. Unigram's
-scores differ in the last bits, and are rounded.
+The Rust library's trainers iterate over hash tables with random seeds. Byte-pair encoding is
+deterministic all the same as long as every symbol is a single character (the alphabet is sorted), so what
+marks the beginning or end of a word is a character here, too, and is turned into ``##`` or ``</w>``
+afterwards. Unigram is not, and has its own file.
 """
 
 import json
@@ -16,8 +16,8 @@ from tokenizers import models, trainers
 from jeoni.text import spec
 from jeoni.text.kind import Lesson
 from jeoni.text.spec import JSON
-
-_SCORE_DIGITS = 4
+from jeoni.text.unigram import count_words
+from jeoni.text.unigram import learn as learn_pieces
 
 
 def bpe(
@@ -39,25 +39,25 @@ def bpe(
     return sorted(model["vocab"], key=model["vocab"].__getitem__), merges
 
 
-def unigram(lesson: Lesson, pre_tokenizer: JSON) -> JSON:
-    """A Unigram model (Kudo 2018): special tokens, then pieces by falling probability."""
-    learner = tokenizers.Tokenizer(models.Unigram())
-    learner.pre_tokenizer = spec.rust({"pre_tokenizer": pre_tokenizer}).pre_tokenizer
-    trainer = trainers.UnigramTrainer(
-        vocab_size=lesson.room + 1,  # the unknown token among them
-        special_tokens=[lesson.unk],
-        unk_token=lesson.unk,
-        show_progress=False,
-    )
-    learner.train_from_iterator(lesson.texts(), trainer)
+def unigram(lesson: Lesson, mark: str | None = None) -> JSON:
+    """A Unigram model (Kudo 2018) with ``▁`` before words: special tokens, then pieces by probability.
+
+    Args:
+        lesson: what to learn from.
+        mark: a character that cuts words without leaving a trace.
+    """
+
+    def words() -> Iterator[str]:
+        for text in lesson.texts():
+            for word in text.split():
+                parts = word.split(mark) if mark else (word,)
+                yield "▁" + parts[0]
+                yield from filter(None, parts[1:])
+
     special = {*lesson.first, *lesson.last}
-    pieces = [
-        (token, round(score, _SCORE_DIGITS))
-        for token, score in _model(learner)["vocab"]
-        if token not in special
-    ]
-    pieces.sort(key=lambda piece: (-piece[1], piece[0]))
-    entries = [(token, 0.0) for token in lesson.first] + pieces[: lesson.room]
+    learned = learn_pieces(count_words(words()), lesson.room)
+    pieces = [(token, round(score, 6)) for token, score in learned if token not in special]
+    entries = [(token, 0.0) for token in lesson.first] + pieces
     entries += [(token, 0.0) for token in lesson.last]
     return unigram_model(entries, lesson.unk)
 

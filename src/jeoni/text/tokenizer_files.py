@@ -113,7 +113,8 @@ def assemble(
     config = dict(config)
     special = {token["content"]: token for token in config.pop("added", ())}
     vocab = checks.vocabulary({"model": model}, path)
-    for name in (*roles.values(), *recipe.extra):
+    extra = (name for name in recipe.extra if name not in special)
+    for name in (*roles.values(), *extra):
         if name in vocab:
             special[name] = spec.added(name, vocab[name], **recipe.flags.get(name, {}))
     parts = kinds.find(recipe.kind).pipeline({**recipe.options, **config})
@@ -145,7 +146,7 @@ def write_folder(files: TokenizerFiles, folder: Path, *, spec_text: str) -> None
     config.setdefault("tokenizer_class", ANY)
     write_text(folder / FILE, spec_text + "\n")
     write_json(folder / CONFIG, dict(sorted((config | files.roles).items())))
-    write_json(folder / "special_tokens_map.json", files.roles)
+    write_json(folder / "special_tokens_map.json", dict(sorted(files.roles.items())))
     for name, content in originals.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)

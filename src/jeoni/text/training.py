@@ -2,7 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def train(
     source = partial(_normalized, texts, own, spec.pipeline(chain, (), ())["normalizer"])
     lesson = _lesson(source, own, recipe, vocab_size, coverage, {**recipe.options, **options})
     if show:
-        print(f"learning {vocab_size:,} tokens", file=sys.stderr)
+        lesson = replace(lesson, texts=partial(_announced, lesson.texts, vocab_size))
     model = own.learn(lesson)
     if recipe.model_max_length is not None:
         options["model_max_length"] = recipe.model_max_length
@@ -171,6 +172,12 @@ def _lesson(
         return (text.translate(dropped) for text in source()) if dropped else source()
 
     return Lesson(lines, kept, size, recipe.first, recipe.last, recipe.roles["unk_token"], options)
+
+
+def _announced(texts: Callable[[], Iterator[str]], size: int) -> Iterator[str]:
+    """The texts; when all are read, what takes its time now is said."""
+    yield from texts()
+    print(f"all is read; working out {size:,} tokens", file=sys.stderr)
 
 
 def _frequent(counts: Counter[str], coverage: float, room: int) -> list[str]:

@@ -21,7 +21,7 @@ def _pipeline(options: Mapping[str, Any]) -> JSON:
 def _learn(lesson: Lesson) -> JSON:
     if lesson.options.get("plain"):
         return learners.characters_model(lesson, blanks=("▁",))
-    return learners.unigram(lesson, _pipeline({"lower": False})["pre_tokenizer"])
+    return learners.unigram(lesson)
 
 
 KIND = Kind(

@@ -29,7 +29,7 @@ def _pipeline(options: Mapping[str, Any]) -> JSON:
 
 
 def _learn(lesson: Lesson) -> JSON:
-    return learners.unigram(lesson, _pipeline({})["pre_tokenizer"])
+    return learners.unigram(lesson)
 
 
 def _read(path: Path, recipe: Recipe, unk: str) -> tuple[JSON, JSON]:
