@@ -54,7 +54,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def both(
     folders: Path, family: str, architecture: str, spec: ArchSpec = peers.SMALL
 ) -> tuple[Any, Model]:
-    return pair(family, architecture, spec, folders / f"{architecture}-{abs(hash(spec))}")
+    return pair(family, architecture, spec, folders / f"{family}-{architecture}-{abs(hash(spec))}")
 
 
 def assert_equal(theirs: Any, ours: Model, batch: Batch, tolerance: float = 1e-5) -> None:
