@@ -182,3 +182,11 @@ def test_files_that_cannot_be_read(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
         list(Corpus([tmp_path / name]))
+
+
+def test_wordpiece_knows_every_character_wherever_it_is() -> None:
+    """Also one that is only inside of words and never merged: no text learned from is unknown."""
+    texts = ["이야기가 엉성하다", "my July of 1900", "thirty", "명작과 졸작"]
+    learned = train_wordpiece(texts, vocab_size=200)
+    for text in texts:
+        assert "[UNK]" not in learned.encode(text).tokens

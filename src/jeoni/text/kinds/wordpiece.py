@@ -42,10 +42,8 @@ def _learn(lesson: Lesson) -> JSON:
     size = lesson.size + len(lesson.characters) + 1
     tokens, _ = learners.bpe(lesson.texts(), words, size=size)
     singles = sorted(token for token in tokens if len(token) == 1 and token != MARK)
-    inside = {token[0] for token in tokens if len(token) > 1} | {
-        char for token in tokens for char in token[1:]
-    }
-    pieces = singles + [PREFIX + char for char in singles if char in inside]
+    # Inside of words, too, whether merged there or not: else a word that has one would be unknown.
+    pieces = singles + [PREFIX + char for char in singles]
     for token in tokens:
         if token.startswith(MARK):
             pieces.append(token[1:] or token)
