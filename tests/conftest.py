@@ -3,10 +3,15 @@
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import runs
 from shell import Output, Run
+
+if TYPE_CHECKING:
+    from jeoni.recipes.finetune import FinetuneResult
 
 
 @pytest.fixture
@@ -52,3 +57,53 @@ def squad_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny
 
     return tiny.write_squad(tmp_path_factory.mktemp("questions") / "questions.json")
+
+
+@pytest.fixture(scope="session")
+def qa_run(
+    tiny_folder: Path, squad_json: Path, tmp_path_factory: pytest.TempPathFactory
+) -> "FinetuneResult":
+    import tiny
+    from jeoni.recipes.finetune import finetune
+
+    out = tmp_path_factory.mktemp("runs") / "qa"
+    return finetune(tiny.recipe(tiny_folder, runs.questions(squad_json), out, **runs.QA))
+
+
+@pytest.fixture(scope="session")
+def label_run(
+    tiny_folder: Path, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory
+) -> "FinetuneResult":
+    import tiny
+    from jeoni.recipes.finetune import finetune
+
+    out = tmp_path_factory.mktemp("runs") / "labels"
+    return finetune(tiny.recipe(tiny_folder, runs.reviews(reviews_csv), out))
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jeoni.training import loop
+
+    def refuse(*args: Any) -> None:
+        raise AssertionError("a step was trained")
+
+    monkeypatch.setattr(loop._Run, "update", refuse)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """One model for each task, as a run leaves it (its answers are random)."""
+    import tiny
+    from jeoni.tasks.classification import Classification, ClassificationConfig
+    from jeoni.tasks.span_qa import SpanQA, SpanQAConfig
+
+    folder = tmp_path_factory.mktemp("models")
+    qa = SpanQA(model=tiny.model(), config=SpanQAConfig(max_length=100, stride=16))
+    labels = Classification(model=tiny.model(), config=ClassificationConfig(labels=tiny.LABELS))
+    for task in (qa, labels):
+        task.model.settings = task.settings()
+    return {
+        "qa": str(qa.model.save(folder / "qa")),
+        "labels": str(labels.model.save(folder / "labels")),
+    }

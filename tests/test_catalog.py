@@ -1,4 +1,4 @@
-"""The catalog: named datasets, your own files, standard fields, labels, cuts and samples."""
+"""The catalog: named datasets, your own files, standard fields, cuts and samples."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from jeoni.base.errors import UserError
 from jeoni.data import cards
 from jeoni.data.catalog import DataConfig, Dataset, available, open_dataset
 from jeoni.data.record import Record
-from jeoni.data.standard import label_index, labels_of
+from jeoni.data.standard import label_index
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -266,55 +266,6 @@ def test_own_file_errors(settings: dict[str, Any], message: str | None) -> None:
 def test_data_for_another_task() -> None:
     with pytest.raises(UserError, match="'squad-sample' is for span_qa, not for classification"):
         open_dataset(DataConfig(name="squad-sample"), task="classification")
-
-
-# Labels
-
-
-def record(label: Any) -> Record:
-    return Record({"text": "x", "label": label}, "my.csv", 7)
-
-
-@pytest.mark.parametrize(
-    ("label", "labels", "index"),
-    [
-        ("positive", ["negative", "positive"], 1),
-        (" positive ", ["negative", "positive"], 1),
-        (1, ["negative", "positive"], 1),
-        ("0", ["negative", "positive"], 0),
-        (1.0, ["negative", "positive"], 1),
-        (True, ["False", "True"], 1),
-        (1, ["1", "2", "3"], 0),  # a name before a number
-        ("-1", ["-1", "1"], 0),
-        (0.5, ["0.5", "1"], 0),
-    ],
-)
-def test_label_index(label: Any, labels: list[str], index: int) -> None:
-    assert label_index(record(label), labels) == index
-
-
-@pytest.mark.parametrize(
-    ("label", "labels"),
-    [("neutral", ["no", "yes"]), (2, ["no", "yes"]), (0, ["1", "2"]), (-1, ["no", "yes"])],
-)
-def test_label_outside_the_classes(label: Any, labels: list[str]) -> None:
-    with pytest.raises(UserError, match=f"(?s)my.csv, line 7: label '{label}'.*{labels[0]}"):
-        label_index(record(label), labels)
-
-
-@pytest.mark.parametrize("label", [None, "", " ", float("nan"), ["a"]])
-def test_no_label(label: Any) -> None:
-    with pytest.raises(UserError, match=r"my.csv, line 7: no label"):
-        label_index(record(label), ["a", "b"])
-
-
-def test_labels_of() -> None:
-    assert labels_of([record("b"), record("a"), record("b")]) == ("a", "b")
-    assert labels_of([record(10), record("9"), record(-1.0)]) == ("-1", "9", "10")
-    with pytest.raises(UserError, match="every example has the label 'a'"):
-        labels_of([record("a")] * 3)
-    with pytest.raises(UserError, match="1001 different labels"):
-        labels_of([record(i) for i in range(1001)])
 
 
 # Cuts and samples

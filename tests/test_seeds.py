@@ -1,10 +1,13 @@
 """Several seeds in one command: what they have in common is made once."""
 
+import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tiny
@@ -12,7 +15,9 @@ from jeoni.data import catalog
 from jeoni.models import hub
 from jeoni.recipes import build
 from jeoni.recipes.finetune import finetune
+from jeoni.serving.predictor import classify
 from jeoni.tasks.classification import Classification
+from runs import WEIGHTS, reviews, same_weights
 
 
 @pytest.fixture
@@ -74,3 +79,27 @@ def test_each_seed_is_as_if_alone(reviews_csv: Path, tmp_path: Path) -> None:
     assert hub.load(tmp_path / "both/seed-5").tokenizer.tokens == (
         hub.load(tmp_path / "one").tokenizer.tokens
     )
+
+
+def test_several_seeds(tiny_folder: Path, reviews_csv: Path, tmp_path: Path) -> None:
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run", seeds=[1, 2, 3])
+    result = finetune(recipe)
+    single = [
+        json.loads((tmp_path / f"run/seed-{seed}/results.json").read_text())["metrics"]
+        for seed in (1, 2, 3)
+    ]
+    for name, value in result.metrics.items():
+        values = [metrics[name] for metrics in single]
+        assert value == np.median(values)
+        assert result.spread[name] == (min(values), max(values))
+    assert len({metrics["loss"] for metrics in single}) == 3
+    best = 1 + int(np.argmax([metrics["accuracy"] for metrics in single]))
+    assert same_weights(tmp_path / "run" / WEIGHTS, tmp_path / f"run/seed-{best}" / WEIGHTS)
+    assert "3 seeds" in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert classify(tmp_path / "run", "좋다")[0].label in tiny.LABELS
+
+    shutil.rmtree(tmp_path / "run/seed-2")  # one was lost: only that one is trained again
+    (tmp_path / "run/results.json").unlink()
+    before = (tmp_path / "run/seed-1" / WEIGHTS).stat().st_mtime_ns
+    assert finetune(recipe).metrics == result.metrics
+    assert (tmp_path / "run/seed-1" / WEIGHTS).stat().st_mtime_ns == before

@@ -1,16 +1,10 @@
-"""Span question answering: windows and targets, the loss, candidates over windows, scores."""
+"""Span question answering: windows and targets, settings."""
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from torch.nn.functional import cross_entropy
 
 import tiny
 from jeoni.base.config import parse
@@ -18,34 +12,13 @@ from jeoni.base.errors import UserError
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
 from jeoni.models.model import Model
-from jeoni.tasks._span_types import Candidate, SpanPrediction, WindowAnswers
-from jeoni.tasks.span_qa import EncodedSpans, SpanQA, SpanQAConfig, Window
-
-LONG = (
-    " ".join(f"word {i} and some more." for i in range(40))
-    + " The answer is Incheon. "
-    + "Bye. " * 30
-)
+from jeoni.tasks.span_qa import SpanQAConfig
+from span_tasks import LONG, covered, make
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
     return tiny.model()
-
-
-def make(model: Model, **settings: Any) -> SpanQA:
-    return SpanQA(
-        model=model, config=parse(SpanQAConfig, {"max_length": 64, "stride": 16} | settings)
-    )
-
-
-def covered(task: SpanQA, encoded: EncodedSpans, sequence: int) -> str:
-    """The text between the targets of a sequence."""
-    window = encoded.windows[sequence]
-    start, end = (int(encoded.features.targets[k][sequence]) for k in ("start", "end"))
-    span = window.offsets[start - window.first][0], window.offsets[end - window.first][1]
-    context: str = encoded.records[int(encoded.features.examples[sequence])].fields["context"]
-    return context[span[0] : span[1]]
 
 
 # Encoding
@@ -253,252 +226,6 @@ def test_ready_made_tokens_that_are_too_many(model: Model, tmp_path: Path) -> No
 def test_overflow_is_an_error_for_any_passage_when_asked(model: Model) -> None:
     with pytest.raises(UserError, match=r"question 5: \d+ tokens, longer"):
         make(model, overflow="error").encode([tiny.question("Where?", LONG, "Incheon", line=5)])
-
-
-# Loss
-
-
-def test_loss_is_the_cross_entropy_of_each_sequence(model: Model) -> None:
-    task = make(model)
-    encoded = task.encode([*tiny.questions(), tiny.question("Where?", LONG, "Incheon", "long")])
-    batch = encoded.features.batch(range(len(encoded.features)))
-    logits = torch.randn(len(batch.ids), 2, generator=torch.Generator().manual_seed(1))
-    loss = task.loss(logits, batch)
-    expected = torch.zeros(())
-    for i, part in enumerate(torch.split(logits, list(batch.lengths))):
-        for column, name in enumerate(("start", "end")):
-            expected += cross_entropy(part[None, :, column], batch.targets[name][i : i + 1]) / 2
-    assert loss.count == len(batch.lengths)
-    torch.testing.assert_close(loss.total, expected)
-
-
-# Candidates
-
-
-def brute_force(scores: np.ndarray, window: Window, limit: int) -> dict[tuple[int, int], float]:
-    """Every span of at most ``limit`` tokens, by its characters."""
-    found: dict[tuple[int, int], float] = {}
-    for i in range(len(window.offsets)):
-        for j in range(i, min(i + limit, len(window.offsets))):
-            span = int(window.offsets[i][0]), int(window.offsets[j][1])
-            score = float(np.float32(scores[window.first + i, 0] + scores[window.first + j, 1]))
-            found[span] = max(found.get(span, -math.inf), score)
-    return found
-
-
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
-@given(
-    seed=st.integers(0, 1000),
-    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=3),
-    stride=st.integers(0, 3),
-    max_answer=st.integers(1, 15),
-    n_best=st.integers(1, 30),
-)
-def test_candidates_are_those_of_a_plain_loop(
-    model: Model, seed: int, sizes: list[int], stride: int, max_answer: int, n_best: int
-) -> None:
-    """Over overlapping windows, each span once, with the better of its scores."""
-    task = make(model, max_answer=max_answer, n_best=n_best)
-    rng = np.random.default_rng(seed)
-    windows, start = [], 0
-    for size in sizes:
-        edges = np.arange(start, start + size)
-        windows.append(Window(3, np.stack([edges * 2, edges * 2 + 2], 1).astype(np.int32)))
-        start += max(1, size - stride)
-    context = "ab" * (start + 20)
-    scores = [rng.normal(size=(3 + n + 1, 2)).astype(np.float32) for n in sizes]
-    prediction = task._choose(
-        context, [task._best(s, w) for s, w in zip(scores, windows, strict=True)]
-    )
-
-    expected: dict[tuple[int, int], float] = {}
-    for s, w in zip(scores, windows, strict=True):
-        for span, score in brute_force(s, w, max_answer).items():
-            expected[span] = max(expected.get(span, -math.inf), score)
-    best = sorted(expected.values(), reverse=True)[:n_best]
-    assert [c.score for c in prediction.n_best] == pytest.approx(best, abs=1e-6)
-    assert len({(c.start, c.end) for c in prediction.n_best}) == len(prediction.n_best)
-    for c in prediction.n_best:
-        assert expected[c.start, c.end] == pytest.approx(c.score, abs=1e-6)
-    assert prediction.text == context[prediction.start : prediction.end]
-    assert prediction.null_score == pytest.approx(min(float(s[0].sum()) for s in scores), abs=1e-6)
-    total = sum(math.exp(x) for x in best)
-    assert prediction.probability == pytest.approx(math.exp(best[0]) / total, rel=1e-4)
-
-
-def test_scores_that_are_not_finite_make_no_answer(model: Model) -> None:
-    task = make(model)
-    window = Window(1, np.array([[0, 1], [1, 2]], np.int32))
-    scores = np.full((4, 2), np.nan, np.float32)
-    assert task._best(scores, window).candidates == ()
-
-
-def test_an_empty_passage_has_no_candidates(model: Model) -> None:
-    task = make(model)
-    encoded = task.encode([tiny.question("Why?", "", None)], labeled=False)
-    (answers,) = task.decode(encoded, [0], torch.zeros(len(encoded.features.ids), 2))
-    (prediction,) = task.combine(encoded, [answers])
-    assert (prediction.text, prediction.n_best) == ("", ())
-
-
-def test_decode_takes_each_sequence_its_own_logits(model: Model) -> None:
-    """Sequences in another order than encoded: as ``for_prediction`` gives them."""
-    task = make(model, max_length=128)
-    records = tiny.questions()
-    encoded = task.encode(records)
-    order = list(range(len(records)))[::-1]
-    batch = encoded.features.batch(order)
-    logits = torch.zeros(len(batch.ids), 2)
-    for start, i in zip(batch.starts, order, strict=True):
-        for column, name in enumerate(("start", "end")):
-            logits[start + int(encoded.features.targets[name][i]), column] = 10
-    partials: list[Any] = [None] * len(records)
-    for i, partial in zip(order, task.decode(encoded, order, logits), strict=True):
-        partials[i] = partial
-    texts = [p.text for p in task.combine(encoded, partials)]
-    assert texts == [covered(task, encoded, i) for i in range(len(records))]
-
-
-# No answer
-
-
-def answered(*windows: tuple[float, Sequence[tuple[float, int, int]]]) -> list[WindowAnswers]:
-    return [WindowAnswers(tuple(Candidate(*c) for c in cs), null) for null, cs in windows]
-
-
-@pytest.mark.parametrize(
-    ("no_answer", "threshold", "nulls", "best", "text"),
-    [
-        (False, 0.0, [9.0], 1.0, "ab"),  # there always is an answer
-        (True, 0.0, [9.0], 1.0, ""),
-        (True, 0.0, [1.0], 9.0, "ab"),
-        (True, 0.0, [5.0], 5.0, "ab"),  # not more than the threshold
-        (True, 8.0, [9.0], 1.0, "ab"),
-        (True, 7.9, [9.0], 1.0, ""),
-        (True, -5.0, [1.0], 5.0, ""),
-        (True, 0.0, [9.0, 0.0], 1.0, "ab"),  # one window has it
-        (True, 0.0, [9.0, 2.0], 1.0, ""),
-    ],
-)
-def test_null_threshold(
-    model: Model, no_answer: bool, threshold: float, nulls: list[float], best: float, text: str
-) -> None:
-    task = make(model, no_answer=no_answer, null_threshold=threshold)
-    windows = answered(*((null, [(best, 0, 2)]) for null in nulls))
-    prediction = task._choose("abc", windows)
-    assert prediction.text == text
-    assert prediction.null_score == min(nulls)
-    assert 0 < prediction.probability <= 1
-    assert prediction.n_best[0].score == best
-    if not text:
-        assert (prediction.start, prediction.end, prediction.score) == (0, 0, min(nulls))
-
-
-# Scores
-
-
-def predicted(text: str, context: str, score: float, null: float) -> SpanPrediction:
-    start = context.index(text)
-    best = Candidate(score, start, start + len(text))
-    return SpanPrediction(text, start, best.end, score, 0.5, null, (best,))
-
-
-def scored(
-    model: Model, threshold: float, margins: Sequence[float], **settings: Any
-) -> dict[str, float]:
-    """Two questions with an answer (one answered right), two without, all answered 'Incheon'."""
-    context = "To Incheon and Seoul."
-    gold = ["Incheon", "Seoul", None, None]
-    records = [tiny.question("Where?", context, a, f"q{i}") for i, a in enumerate(gold)]
-    task = make(
-        model, metric="squad_v2", null_threshold=threshold, **{"no_answer": True} | settings
-    )
-    encoded = task.encode(records)
-    predictions = [predicted("Incheon", context, 0.0, margin) for margin in margins]
-    return dict(task.score(encoded, predictions).values)
-
-
-def test_squad_v2_at_the_threshold_and_at_the_best(model: Model) -> None:
-    margins = [1.0, 2.0, 3.0, 4.0]
-    at_zero = scored(model, 0.0, margins)
-    assert at_zero["exact_match"] == 50.0  # everything is refused
-    assert (at_zero["best_exact"], at_zero["best_exact_thresh"]) == (75.0, 1.0)
-    between = scored(model, 1.5, margins)
-    assert between["exact_match"] == 75.0
-    assert between["HasAns_exact"] == 50.0
-    assert between["NoAns_exact"] == 100.0
-    assert scored(model, 9.0, margins)["exact_match"] == 25.0
-
-
-def test_squad_v2_of_a_task_that_always_answers(model: Model) -> None:
-    """What is scored is what is answered."""
-    values = scored(model, 0.0, [1.0, 2.0, 3.0, 4.0], no_answer=False)
-    assert values["exact_match"] == 25.0
-    assert values["best_exact"] == 75.0
-
-
-def test_squad_v1_has_no_unanswerable_questions(model: Model) -> None:
-    records = [tiny.question("Where?", "To Seoul.", None)]
-    task = make(model)
-    with pytest.raises(UserError, match=r"question 1: no answer.*squad_v1.*\n.*metric=squad_v2"):
-        task.score(task.encode(records), [predicted("Seoul", "To Seoul.", 1.0, 0.0)])
-
-
-def test_scores_of_each_question_are_in_their_order(model: Model) -> None:
-    records = tiny.questions()
-    task = make(model, max_length=128)
-    encoded = task.encode(records)
-    texts = [r.fields["answers"][0]["text"] for r in records]
-    texts[2] = records[2].fields["context"][:3]
-    predictions = [
-        predicted(t, r.fields["context"], 1.0, 0.0) for t, r in zip(texts, records, strict=True)
-    ]
-    scores = task.score(encoded, predictions)
-    assert [s == 100 for s in scores.per_example] == [i != 2 for i in range(8)]
-    assert scores.values["exact_match"] == 87.5
-    assert np.mean(scores.per_example) == pytest.approx(scores.values["f1"])
-
-
-def test_korquad_counts_characters(model: Model) -> None:
-    record = tiny.questions()[5]
-    context = record.fields["context"]
-    values = {}
-    for metric in ("squad_v1", "korquad_v1"):
-        task = make(model, metric=metric)
-        scores = task.score(
-            task.encode([record]), [predicted("집현전 학자들이", context, 1.0, 0.0)]
-        )
-        values[metric] = scores.values["f1"]
-    assert values["squad_v1"] == pytest.approx(50.0)  # one of two words
-    assert values["korquad_v1"] == pytest.approx(100 * 2 * 6 / (6 + 7))
-
-
-def test_ids_that_occur_twice_are_refused(model: Model) -> None:
-    record = tiny.question("Where?", "To Seoul.", "Seoul", "same")
-    task = make(model)
-    encoded = task.encode([record, record])
-    with pytest.raises(UserError, match="question id 'same' occurs more than once"):
-        task.score(encoded, [predicted("Seoul", "To Seoul.", 1.0, 0.0)] * 2)
-
-
-def test_report_shows_right_and_wrong_answers(model: Model) -> None:
-    records = tiny.questions()
-    task = make(model, max_length=128)
-    encoded = task.encode(records)
-    texts = [r.fields["answers"][0]["text"] for r in records[:4]]
-    texts += [r.fields["context"][:3] for r in records[4:]]
-    predictions = [
-        predicted(t, r.fields["context"], 1.0, 0.0) for t, r in zip(texts, records, strict=True)
-    ]
-    scores = task.score(encoded, predictions)
-    by_title = {section.title: section for section in task.sections(encoded, predictions, scores)}
-    right, wrong = by_title["Right answers"], by_title["Wrong answers"]
-    assert [p.question for p in right.items] == [r.fields["question"] for r in records[:4]]
-    assert {p.question for p in wrong.items} == {r.fields["question"] for r in records[4:]}
-    for passage in right.items:
-        assert passage.predicted in passage.gold
 
 
 # Settings

@@ -1,0 +1,76 @@
+"""Learning rate over time, and where epochs end."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jeoni.training.config import TrainConfig
+from jeoni.training.plan import Plan
+from jeoni.training.schedule import factor, warmup_steps
+from training_toy import ToyBatches
+
+KINDS = ("linear", "cosine", "constant")
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "warmup", "kind", "expected"),
+    [
+        (0, 10, 0, "linear", 1.0),
+        (9, 10, 0, "linear", 0.1),
+        (10, 10, 0, "linear", 0.0),
+        (0, 10, 4, "linear", 0.25),
+        (3, 10, 4, "linear", 1.0),
+        (4, 10, 4, "linear", 1.0),
+        (7, 10, 4, "linear", 0.5),
+        (0, 100, 0.1, "constant", 0.1),
+        (9, 100, 0.1, "constant", 1.0),
+        (99, 100, 0.1, "constant", 1.0),
+        (5, 10, 0, "cosine", 0.5),
+        (10, 10, 0, "cosine", 0.0),
+        (2, 3, 50, "linear", 1.0),
+        (0, 1, 0.1, "linear", 1.0),
+    ],
+)
+def test_schedule(step: int, total: int, warmup: float, kind: str, expected: float) -> None:
+    assert factor(step, total, warmup, kind) == pytest.approx(expected)
+
+
+@given(st.integers(1, 300), st.floats(0, 400), st.sampled_from(KINDS))
+def test_schedule_rises_then_never_rises_again(total: int, warmup: float, kind: str) -> None:
+    rates = [factor(step, total, warmup, kind) for step in range(total)]
+    rise = warmup_steps(total, warmup)
+    assert all(0 < rate <= 1 for rate in rates)
+    assert rates[:rise] == sorted(rates[:rise])
+    assert rates[rise:] == sorted(rates[rise:], reverse=True)
+    assert max(rates) == 1
+
+
+def test_schedule_of_unknown_kind() -> None:
+    with pytest.raises(ValueError, match="exponential"):
+        factor(0, 10, 0, "exponential")
+
+
+@pytest.mark.parametrize(
+    ("settings", "ends"),
+    [
+        ({"epochs": 2}, (7, 14)),
+        ({"epochs": 1.5}, (7, 11)),
+        ({"epochs": 0.01}, (1,)),
+        ({"steps": 5}, (5,)),
+        ({"steps": 14}, (7, 14)),
+        ({"steps": 15, "epochs": 1}, (7, 14, 15)),
+    ],
+)
+def test_plan(settings: dict[str, float], ends: tuple[int, ...]) -> None:
+    plan = Plan.make(ToyBatches(steps=7), TrainConfig(**settings))
+    assert plan.ends == ends
+    places = [plan.locate(step) for step in range(plan.total)]
+    assert places == [divmod(step, 7) for step in range(plan.total)]
+    assert [plan.epoch(s) for s in range(plan.total + 1)] == pytest.approx(
+        [s / 7 for s in range(plan.total + 1)]
+    )
+
+
+def test_epoch_without_steps_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no steps"):
+        Plan.make(ToyBatches(steps=0), TrainConfig())
