@@ -102,3 +102,19 @@ def test_settings_that_change_nothing_may_change(
     first = finetune(recipe)
     again = finetune(recipe, "train.log_every=7", "train.keep=1", "device=cpu")
     assert again.metrics == first.metrics
+
+
+@pytest.mark.parametrize(
+    "left", [["data.json"], [".data.json.77.tmp"], ["data.json", ".recipe.yaml.7.tmp"]]
+)
+def test_killed_while_it_took_the_folder(
+    left: list[str], label_run: FinetuneResult, tmp_path: Path
+) -> None:
+    """Between the first file of a run and its recipe: the same command takes the folder again."""
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in left:
+        source = label_run.folder / name
+        (out / name).write_bytes(source.read_bytes() if source.exists() else b"{")
+    again = finetune(label_run.folder / "recipe.yaml", "train.steps=1", out=str(out))
+    assert again.results["training"]["steps"] == 1

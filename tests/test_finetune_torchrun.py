@@ -41,8 +41,8 @@ def assert_same(left: Path, right: Path) -> None:
     one, two = (load_file(folder / WEIGHTS) for folder in (left, right))
     assert one.keys() == two.keys()
     for name, expected in one.items():
-        if name == "qa_outputs.bias":  # the loss does not depend on it: its gradient is all rounding
-            continue
+        if name == "qa_outputs.bias":
+            continue  # the loss does not depend on it: its gradient is all rounding
         scale = float(expected.abs().max())
         assert (two[name] - expected).abs().max() <= 1e-5 * max(scale, 1.0), name
     timing = {"seconds", "tokens_per_s"}

@@ -15,6 +15,7 @@ from jeoni.models import hub
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
 from jeoni.serving.predictor import Predictor, answer, classify
+from shell import Run
 
 SOURCE = '''
 from dataclasses import replace
@@ -186,3 +187,18 @@ def test_what_is_no_task(module: str, tiny_folder: Path, reviews_csv: Path, tmp_
     with pytest.raises(UserError, match="'tasks_of_my_own:LOUD' is not a strategy but TaskType"):
         finetune(recipe, f"strategy={module}:LOUD")
     assert not (tmp_path / "run").exists()
+
+
+def test_on_the_command_line(
+    loud: FinetuneResult, first: FinetuneResult, module: str, jeoni: Run, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(loud.folder / "model", tmp_path / "bare")
+    result = jeoni("classify", "--model", str(bare), "좋다")
+    assert (result.status, result.out) == (2, "")
+    assert f"--task {module}:LOUD" in result.err
+    result = jeoni("classify", "--model", str(bare), "--task", f"{module}:LOUD", "--json", "좋다")
+    assert json.loads(result.out)[0]["label"].endswith("!")
+    question = ("--question", "Where?", "--context", "Seoul is in Korea.", "--json")
+    for more in ([], ["--task", f"{module}:FIRST"]):
+        result = jeoni("answer", "--model", str(first.folder), *question, *more)
+        assert json.loads(result.out)["text"] == "Seoul"

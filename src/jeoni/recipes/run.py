@@ -43,8 +43,16 @@ def check(folder: Path, recipe: Config) -> None:
                 f"{folder} holds a run of another recipe; different: {', '.join(different)}",
                 hint="give another folder with out=FOLDER, or delete that one",
             )
-    elif folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    elif folder.is_file() or (folder.is_dir() and not _only_begun(folder)):
         raise UserError(f"{folder} is there and is no run", hint="give another folder with out=")
+
+
+def _only_begun(folder: Path) -> bool:
+    """Whether nothing is there but what ``claim`` writes before the recipe: it may have been killed."""
+    return all(
+        p.name == DATA or p.name.startswith(f".{DATA}.") or p.name.startswith(f".{RECIPE}.")
+        for p in folder.iterdir()
+    )
 
 
 def check_data(folder: Path, files: Mapping[str, Path]) -> None:
