@@ -15,13 +15,17 @@ from jeoni.nn.heads import LanguageModelHead, MaskedLMHead, SpanBoundaryHead
 from jeoni.nn.positions import RelativeBias, SinusoidalPositions
 from jeoni.nn.relative import RelativeAttention
 
+Entry = tuple[str, str, int, nn.Module]
+"""Name, words, times, and the part itself."""
+
 
 @dataclass(frozen=True)
 class PartRow:
     """One kind of part.
 
     Attributes:
-        name: where it is; blocks that are alike are one row (``stack.blocks.0-11.attention``).
+        name: where it is; blocks that are alike are one row (``stack.blocks.0-11.attention``, or
+            ``0,2...94`` where they take turns).
         what: in words.
         times: how often a forward pass calls it.
         parameters: of all of them.
@@ -35,7 +39,7 @@ class PartRow:
 
 def part_rows(model: Model) -> Iterator[PartRow]:
     """Rows for the backbone and the heads, in their order."""
-    found: list[tuple[str, str, int, nn.Module]] = []
+    found: list[Entry] = []
     parts = [("", model.backbone), *((f"heads.{k}", h) for k, h in model.heads.items())]
     for start, module in parts:
         inside = ""
@@ -47,29 +51,36 @@ def part_rows(model: Model) -> Iterator[PartRow]:
     yield from _joined(found)
 
 
-def _joined(found: list[tuple[str, str, int, nn.Module]]) -> Iterator[PartRow]:
-    """Blocks in a row that consist of the same parts become one."""
-    groups: list[tuple[str, list[tuple[str, str, int, nn.Module]]]] = []
+def _joined(found: list[Entry]) -> Iterator[PartRow]:
+    """Blocks of a stack that consist of the same parts become one, at the place of the first."""
+    blocks: dict[str, list[Entry]] = {}
     for entry in found:
-        block = _block(entry[0])
-        if groups and block and groups[-1][0] == block:
-            groups[-1][1].append(entry)
-        else:
-            groups.append((block, [entry]))
+        blocks.setdefault(_block(entry[0]) or entry[0], []).append(entry)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for block, rows in blocks.items():
+        stack = block.rpartition(".")[0] if _block(rows[0][0]) else block
+        kind = (stack, *(f"{name.removeprefix(block)}: {text}" for name, text, *_ in rows))
+        groups.setdefault(kind, []).append(block)
     seen: set[int] = set()
-    while groups:
-        block, rows = groups.pop(0)
-        alike = [rows]
-        last = block
-        while block and groups and _kinds(*groups[0]) == _kinds(block, rows):
-            last, more = groups.pop(0)
-            alike.append(more)
-        for same in zip(*alike, strict=True):
+    for alike in groups.values():
+        for same in zip(*(blocks[block] for block in alike), strict=True):
             name, text = same[0][:2]
-            if last != block:
-                name = name.replace(block, f"{block}-{last.rpartition('.')[2]}", 1)
+            name = name.replace(alike[0], _together(alike), 1)
             size = sum(_size(part, seen) for *_, part in same)
             yield PartRow(name, text, sum(entry[2] for entry in same), size)
+
+
+def _together(blocks: list[str]) -> str:
+    """``stack.blocks.0-11`` for all in a row, ``stack.blocks.0,2...94`` for others."""
+    if len(blocks) == 1:
+        return blocks[0]
+    stack = blocks[0].rpartition(".")[0]
+    numbers = [int(block.rpartition(".")[2]) for block in blocks]
+    first, second, last = numbers[0], numbers[1], numbers[-1]
+    if last - first == len(numbers) - 1:
+        return f"{stack}.{first}-{last}"
+    between = "," if len(numbers) == 2 else f",{second}," if len(numbers) == 3 else f",{second}..."
+    return f"{stack}.{first}{between}{last}"
 
 
 def _block(name: str) -> str:
@@ -79,11 +90,6 @@ def _block(name: str) -> str:
         if part == "blocks" and parts[i + 1].isdecimal():
             return ".".join(parts[: i + 2])
     return ""
-
-
-def _kinds(block: str, rows: list[tuple[str, str, int, nn.Module]]) -> list[tuple[str, str, str]]:
-    stack = block.rpartition(".")[0]
-    return [(stack, name.removeprefix(block), text) for name, text, *_ in rows]
 
 
 def _size(module: nn.Module, seen: set[int]) -> int:
