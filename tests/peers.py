@@ -39,7 +39,20 @@ SMALL = ArchSpec(
 
 
 def families() -> dict[str, Family]:
-    return {name: lookup.find(hub.FAMILIES, name, "FAMILY") for name in lookup.names(hub.FAMILIES)}
+    """All that ``transformers`` has, too; for the others see ``peerless``."""
+    names = [name for name in lookup.names(hub.FAMILIES) if own(name, "PEERLESS") is None]
+    return {name: lookup.find(hub.FAMILIES, name, "FAMILY") for name in names}
+
+
+def peerless() -> dict[str, str]:
+    """Families that ``transformers`` does not have: the test that holds each to its paper instead."""
+    found = {name: own(name, "PEERLESS") for name in lookup.names(hub.FAMILIES)}
+    return {name: str(test) for name, test in found.items() if test is not None}
+
+
+def presets() -> list[str]:
+    """Of all families that ``transformers`` has, too."""
+    return sorted(name for name, (family, _) in hub.presets().items() if family in families())
 
 
 def architectures() -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ class Batch:
     """Sequences laid end to end.
 
     Attributes:
-        ids: token ids, ``[N]`` int64.
+        ids: token ids, ``[N]`` int64; ``[N, W]`` where a token is a row of numbers (characters, parts).
         segments: segment (token type) ids, ``[N]`` int64.
         positions: position of each token in its own sequence, ``[N]`` int64.
         lengths: tokens of each sequence, ``B`` ints that sum to ``N``.
@@ -36,13 +36,13 @@ class Batch:
     @classmethod
     def pack(
         cls,
-        ids: Sequence[Sequence[int]],
+        ids: Sequence[Sequence[int | Sequence[int]]],
         segments: Sequence[Sequence[int]] | None = None,
         *,
         targets: Mapping[str, Tensor] | None = None,
         examples: Sequence[int] = (),
     ) -> "Batch":
-        """Lay sequences end to end; positions count from 0 in each.
+        """Lay sequences end to end; positions count from 0 in each. Shorter rows are filled up with -1.
 
         Raises:
             ValueError: no sequence, an empty one, or segments of other lengths than the ids.
@@ -52,10 +52,10 @@ class Batch:
             raise ValueError("a batch needs at least one sequence, and every sequence a token")
         if segments is not None and tuple(len(s) for s in segments) != lengths:
             raise ValueError("segments and ids have different lengths")
-        flat = torch.tensor([token for sequence in ids for token in sequence])
+        flat = _stacked([token for sequence in ids for token in sequence])
         return cls(
             ids=flat,
-            segments=torch.zeros_like(flat)
+            segments=torch.zeros(len(flat), dtype=torch.int64)
             if segments is None
             else torch.tensor([s for sequence in segments for s in sequence]),
             positions=torch.cat([torch.arange(n) for n in lengths]),
@@ -89,6 +89,17 @@ class Batch:
             examples=self.examples,
             decoder=None if self.decoder is None else self.decoder.to(device),
         )
+
+
+def _stacked(tokens: Sequence[int | Sequence[int]]) -> Tensor:
+    """Ids ``[N]`` or rows ``[N, W]``."""
+    rows = [list(token) for token in tokens if isinstance(token, Sequence)]
+    if not rows:
+        return torch.tensor(tokens)
+    if len(rows) != len(tokens):
+        raise ValueError("some tokens are rows of numbers, some are single numbers")
+    width = max(map(len, rows))
+    return torch.tensor([row + [-1] * (width - len(row)) for row in rows])
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Features:
     """Encoded sequences, laid end to end.
 
     Attributes:
-        ids: token ids of all sequences ``[total]``.
+        ids: token ids of all sequences ``[total]``; ``[total, W]`` where a token is a row of numbers.
         segments: segment ids ``[total]``.
         bounds: where each sequence starts, and the end ``[n + 1]``.
         examples: the example each sequence was made from ``[n]``.
@@ -67,7 +67,7 @@ class Features:
         lengths = [len(sequence) for sequence in ids]
         total = sum(lengths)
         return cls(
-            ids=np.fromiter((t for s in ids for t in s), np.int32, total),
+            ids=_flat(ids, total),
             segments=np.fromiter((t for s in segments for t in s), np.uint8, total),
             bounds=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
             examples=np.asarray(range(len(ids)) if examples is None else examples, np.int64),
@@ -97,6 +97,17 @@ class Features:
             targets={k: torch.from_numpy(v[chosen]) for k, v in self.targets.items()},
             examples=tuple(self.examples[chosen].tolist()),
         )
+
+
+def _flat(ids: Sequence[Sequence[Any]], total: int) -> NDArray[np.int32]:
+    """Tokens end to end; rows of numbers filled up with -1 to the longest."""
+    first = next((s[0] for s in ids if len(s)), 0)
+    if isinstance(first, int | np.integer):
+        return np.fromiter((t for s in ids for t in s), np.int32, total)
+    flat = np.full((total, max(len(t) for s in ids for t in s)), -1, np.int32)
+    for place, token in enumerate(t for s in ids for t in s):
+        flat[place, : len(token)] = token
+    return flat
 
 
 class EpochBatches:

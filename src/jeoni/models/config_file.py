@@ -33,7 +33,7 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     if missing:
         raise UserError(f"{where}: missing {', '.join(missing)}")
     if "width" not in family.config:
-        values["width"] = values["hidden"]
+        values.setdefault("width", values["hidden"])
     values.setdefault("width", 128)
     for entry in fields(family.spec):
         if entry.name in values:

@@ -18,6 +18,7 @@ from torch import nn
 from jeoni.nn.activations import ACTIVATIONS
 from jeoni.nn.attention import CrossAttention, SelfAttention
 from jeoni.nn.block import Block, FeedForward
+from jeoni.nn.elmo import CharacterFilter
 from jeoni.nn.embeddings import Embeddings
 from jeoni.nn.heads import MaskedLMHead, ReplacedTokenHead, SpanBoundaryHead
 from jeoni.nn.relative import RelativeAttention
@@ -74,7 +75,7 @@ def attention_flops(module: nn.Module, length: int) -> float:
     return sum(
         times * products(part, length)
         for _, part, times in visits(module)
-        if not isinstance(part, nn.Linear)
+        if not isinstance(part, nn.Linear | nn.Conv1d)
     )
 
 
@@ -116,6 +117,13 @@ def products(module: nn.Module, length: int) -> float:
 @products.register
 def _(module: nn.Linear, length: int) -> float:
     return 2.0 * module.in_features * module.out_features
+
+
+@products.register
+def _(module: CharacterFilter, length: int) -> float:
+    # For a word of the usual longest length; shorter ones are cut.
+    size = module.weight.numel()
+    return 2.0 * size * (50 - module.kernel_size[0] + 1)
 
 
 @products.register

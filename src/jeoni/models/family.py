@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from jeoni.models import backbone
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import Row
+from jeoni.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +28,40 @@ class HeadStyle:
 
     activation: str | None
     dropout_first: bool = False
-    token: Literal["first", "last"] = "first"
+    token: Literal["first", "last", "mean"] = "first"
     bias: bool = True
     dropout_key: str = "classifier_dropout"
     dropout: float | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model from files in a layout of its authors.
+
+    Attributes:
+        source: for messages.
+        config: what config.json would say.
+        tensors: reads the weights; by the names that the family's table has.
+        tokenizer: None: as the family has it.
+    """
+
+    source: Path
+    config: Mapping[str, Any]
+    tensors: Callable[[], Mapping[str, Tensor]]
+    tokenizer: Tokenizer | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """How a family's models are read that are not in Hugging Face layout.
+
+    Attributes:
+        knows: whether a path (of a file, or a folder without config.json) is of this layout; reads little.
+        read: the model there.
+    """
+
+    knows: Callable[[Path], bool]
+    read: Callable[[Path], Published]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +92,8 @@ class Family:
         build: from the spec to the backbone, where it is not the common transformer.
         architectures: class that ``transformers`` loads for a set of head kinds.
         tokenizer: class of ``transformers``' tokenizer, written to tokenizer_config.json.
+        open_tokenizer: from a folder and the spec, where a family's tokenizer is none of the common ones.
+        foreign: another layout that the family's models are published in.
         lowercase: default when only a vocab.txt is there.
         std: standard deviation of the fresh values of a weight (one, or one a row), from the spec and
             the weight's name in ``Model``; None: ``init_range`` for all.
@@ -89,6 +123,8 @@ class Family:
     build: Callable[[Any], nn.Module] = backbone.build
     architectures: Mapping[frozenset[str], str]
     tokenizer: str
+    open_tokenizer: Callable[[Path, Any], Tokenizer] | None = None
+    foreign: Foreign | None = None
     lowercase: bool = True
     std: Callable[[Any, str], float | Tensor] | None = None
 

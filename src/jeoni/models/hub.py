@@ -12,7 +12,7 @@ from jeoni.base import files, lookup
 from jeoni.base.errors import UserError
 from jeoni.models import tensors as tensor_files
 from jeoni.models.config_file import read_labels, read_spec, write_config
-from jeoni.models.family import Family
+from jeoni.models.family import Family, Published
 from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
@@ -40,8 +40,12 @@ def load(
         UserError: not there, damaged, not a family jeoni knows, or tensors missing or mis-shaped
             (all of them are named).
     """
+    published = foreign(where)
+    if published is not None:
+        own, found = published
+        return _published(own, found, init=init, seed=seed)
     folder, config, own, spec = described(where, family=family)
-    tokenizer = _tokenizer(folder)
+    tokenizer = own.open_tokenizer(folder, spec) if own.open_tokenizer else _tokenizer(folder)
     if tokenizer is not None and tokenizer.vocab_size > spec.vocab:
         raise UserError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model {spec.vocab}",
@@ -72,12 +76,52 @@ def described(
 
     Args: as for ``load``. No weights are read.
     """
+    published = foreign(where)
+    if published is not None:
+        own, found = published
+        return (
+            found.source,
+            dict(found.config),
+            own,
+            read_spec(own, found.config, str(found.source)),
+        )
     folder = resolve(where)
     config = files.read_json(folder / CONFIG)
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG}: not a JSON object")
     own = own_family(family) if family else _family(config, folder)
     return folder, config, own, read_spec(own, config, str(folder / CONFIG))
+
+
+def foreign(where: str | Path) -> tuple[Family, Published] | None:
+    """A model from files that are not in Hugging Face layout, if a family knows them.
+
+    Raises:
+        UserError: a family knows them, and cannot read them.
+    """
+    path = Path(where).expanduser()
+    if not path.exists() or any((path / part / CONFIG).exists() for part in (".", "model")):
+        return None
+    for name in lookup.names(FAMILIES):
+        own = own_family(name)
+        if own.foreign is not None and own.foreign.knows(path):
+            return own, own.foreign.read(path)
+    return None
+
+
+def _published(own: Family, found: Published, *, init: Init, seed: int) -> Model:
+    """A model from its authors' files."""
+    spec = read_spec(own, found.config, str(found.source))
+    tokenizer = found.tokenizer
+    if tokenizer is None and own.open_tokenizer is not None:
+        tokenizer = own.open_tokenizer(found.source.parent, spec)
+    model = Model(family=own, spec=spec, backbone=own.build(spec), tokenizer=tokenizer)
+    if init == "random":
+        model.draw(model.backbone, "backbone", seed)
+        model.fresh = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
+    else:
+        _fill(model, found.tensors(), found.source)
+    return model.eval()
 
 
 def own_family(path: str) -> Family:
@@ -176,10 +220,13 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     table = {entry.ours for entry in rows}
     own: dict[str, Tensor] = dict(model.backbone.named_parameters())
     own |= {name: t for name, t in model.backbone.named_buffers() if name in table}
+    absent = {entry.ours for entry in rows if entry.optional} - ours.keys()
+    own = {name: tensor for name, tensor in own.items() if name not in absent}
     _check(own, ours, rows, folder)
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(ours[name])
+    model.fresh |= {f"backbone.{name}" for name in absent}
     model.spare = {name: t for name, t in named.items() if name not in used}
     for kind, entries in family.heads.items():
         rows = expand(entries, spec)

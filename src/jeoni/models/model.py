@@ -1,5 +1,6 @@
 """A model: backbone, heads, and the tokenizer that goes with them."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from jeoni.models.family import Family
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import expand, to_ours
 from jeoni.text.tokenizer import Tokenizer
+from jeoni.text.words import Token, WordTokenizer
 
-Input = str | tuple[str, str] | Sequence[int]
+Input = str | tuple[str, str] | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]
 TOKENS_A_BATCH = 8192
 
 
@@ -83,7 +85,8 @@ class Model(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        weights = itertools.chain(self.parameters(), self.buffers())
+        return next(weights).device
 
     def forward(self, batch: Batch) -> Tensor:
         """Hidden states of the last layer, ``[N, H]``.
@@ -178,7 +181,8 @@ class Model(nn.Module):
         Those of the encoder, where there is one.
 
         Args:
-            inputs: texts, (text, pair) tuples, or lists of token ids that are used as they are.
+            inputs: texts, (text, pair) tuples, or lists of token ids that are used as they are; for models
+                of words (ELMo, static vectors) also lists of words.
 
         Returns:
             For each input an array ``[L + 1, T, H]``, float32: the embedding output first, then
@@ -209,25 +213,36 @@ class Model(nn.Module):
             self.train(training)
         return result
 
-    def _ids(self, item: Input, number: int) -> tuple[list[int], list[int]]:
+    def _ids(self, item: Input, number: int) -> tuple[list[Token], list[int]]:
         if isinstance(item, str):
             encoding = self.tokenizer.encode(item)
-            ids, segments = list(encoding.ids), list(encoding.segments)
+            ids, segments = list[Token](encoding.ids), list(encoding.segments)
         elif isinstance(item, tuple) and len(item) == 2 and all(isinstance(t, str) for t in item):
             encoding = self.tokenizer.encode(*item)
             ids, segments = list(encoding.ids), list(encoding.segments)
         else:
-            try:
-                ids = [int(token) for token in item]
-            except (TypeError, ValueError):
-                raise UserError(
-                    f"input {number}: neither a text, a pair of texts, nor a list of token ids"
-                ) from None
+            ids = self._listed(list(item), number)
             segments = [0] * len(ids)
         self.check_ids(ids, f"input {number}")
         return ids, segments
 
-    def check_ids(self, ids: Sequence[int], where: str) -> None:
+    def _listed(self, tokens: list[Any], number: int) -> list[Token]:
+        """Ids of a list of words, or of one of ids."""
+        if tokens and all(isinstance(token, str) for token in tokens):
+            if not isinstance(self._tokenizer, WordTokenizer):
+                raise UserError(f"input {number}: a list of words, but this model's tokens are not")
+            return self._tokenizer.encode_words(tokens)
+        try:
+            return [
+                [int(part) for part in token] if isinstance(token, list | tuple) else int(token)
+                for token in tokens
+            ]
+        except (TypeError, ValueError):
+            raise UserError(
+                f"input {number}: neither a text, a pair of texts, nor a list of token ids"
+            ) from None
+
+    def check_ids(self, ids: Sequence[Token], where: str) -> None:
         """Raise UserError if the model cannot take the ids: none, too many, or outside the vocabulary."""
         if not ids:
             raise UserError(f"{where}: no tokens")
@@ -237,11 +252,24 @@ class Model(nn.Module):
                 f"{where}: {len(ids)} tokens, but the model has {limit} positions",
                 hint="shorten the text, or cut it into windows",
             )
-        if min(ids) < 0 or max(ids) >= self.spec.vocab:
-            bad = next(i for i in ids if not 0 <= i < self.spec.vocab)
+        numbers = self._numbers(ids, where)
+        if min(numbers) < 0 or max(numbers) >= self.spec.vocab:
+            bad = next(i for i in numbers if not 0 <= i < self.spec.vocab)
             raise UserError(
                 f"{where}: id {bad} is outside the vocabulary (0..{self.spec.vocab - 1})"
             )
+
+    def _numbers(self, ids: Sequence[Token], where: str) -> list[int]:
+        """All numbers of tokens that may be rows of numbers."""
+        width = self.spec.characters
+        if width and any(isinstance(token, int) or len(token) != width for token in ids):
+            raise UserError(
+                f"{where}: each word must be a row of {width} characters",
+                hint="give words, or texts: the tokenizer makes rows of them",
+            )
+        if any(not isinstance(token, int) and not token for token in ids):
+            raise UserError(f"{where}: a token without numbers")
+        return [n for token in ids for n in ([token] if isinstance(token, int) else token)]
 
     def save(self, folder: str | Path) -> Path:
         """Write the model in Hugging Face layout: config, weights, tokenizer (see ``hub.save``)."""

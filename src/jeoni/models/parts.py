@@ -11,6 +11,7 @@ from jeoni.models.model import Model
 from jeoni.nn.activations import ACTIVATIONS
 from jeoni.nn.attention import CrossAttention, SelfAttention
 from jeoni.nn.block import FeedForward
+from jeoni.nn.elmo import CharacterFilter, Highway, ProjectedLSTM
 from jeoni.nn.heads import LanguageModelHead, MaskedLMHead, SpanBoundaryHead
 from jeoni.nn.positions import RelativeBias, SinusoidalPositions
 from jeoni.nn.relative import RelativeAttention
@@ -151,6 +152,22 @@ def _(module: SelfAttention) -> str:
 def _(module: RelativeAttention) -> str:
     size = module.out.in_features // module.heads
     return f"{module.heads} heads of {size}, relative positions and segments"
+
+
+@what.register
+def _(module: CharacterFilter) -> str:
+    return f"{module.out_channels:,} filters of {module.kernel_size[0]} characters"
+
+
+@what.register
+def _(module: Highway) -> str:
+    return f"highway layer, {module.gate.in_features:,}"
+
+
+@what.register
+def _(module: ProjectedLSTM) -> str:
+    way = "from the end" if module.backward else "from the start"
+    return f"LSTM {way}, {module.project.in_features:,} cells -> {module.project.out_features:,}"
 
 
 @what.register

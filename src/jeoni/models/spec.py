@@ -53,6 +53,7 @@ class ArchSpec:
         output_scale: of the hidden states that a language model head gets.
         tied: whether a new vocabulary head has the word table for its weights.
         decoder_start: id that a decoder reads first.
+        characters: a token is a row of so many characters (ELMo); 0: it is one id.
     """
 
     vocab: int
@@ -92,6 +93,7 @@ class ArchSpec:
     output_scale: float = 1.0
     tied: bool = True
     decoder_start: int = 0
+    characters: int = 0
 
     @property
     def distinct(self) -> int:

@@ -36,7 +36,7 @@ class ClassificationHead(nn.Module):
         dropout: probability, before the output layer.
         dropout_first: also before the dense layer (ELECTRA).
         token: which one stands for the sequence: ``first`` (``[CLS]``), or ``last`` where a token sees
-            only those before it (GPT).
+            only those before it (GPT); or the ``mean`` of all, where none does (ELMo).
         bias: whether the output layer has one.
     """
 
@@ -48,7 +48,7 @@ class ClassificationHead(nn.Module):
         activation: str | None,
         dropout: float,
         dropout_first: bool = False,
-        token: Literal["first", "last"] = "first",
+        token: Literal["first", "last", "mean"] = "first",
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -62,14 +62,26 @@ class ClassificationHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """``[N, H]`` and the batch it comes from to ``[B, classes]``."""
-        tokens = batch.starts if self.token == "first" else batch.ends
-        x = hidden.index_select(0, torch.tensor(tokens, device=hidden.device))
+        if self.token == "mean":
+            x = _means(hidden, batch)
+        else:
+            tokens = batch.starts if self.token == "first" else batch.ends
+            x = hidden.index_select(0, torch.tensor(tokens, device=hidden.device))
         if self.dropout_first:
             x = self.dropout(x)
         if self.dense is not None and self.activation is not None:
             x = self.activation(self.dense(x))
         result: Tensor = self.out(self.dropout(x))
         return result
+
+
+def _means(hidden: Tensor, batch: Batch) -> Tensor:
+    """The mean of each sequence's tokens, ``[B, H]``; summed in float32."""
+    lengths = torch.tensor(batch.lengths, device=hidden.device)
+    owners = torch.arange(len(lengths), device=hidden.device).repeat_interleave(lengths)
+    sums = hidden.new_zeros(len(lengths), hidden.shape[1], dtype=torch.float32)
+    means = sums.index_add(0, owners, hidden.float()) / lengths[:, None]
+    return means.to(hidden.dtype)
 
 
 class MaskedLMHead(nn.Module):

@@ -1,0 +1,3 @@
+"""ELMo is not in ``transformers``, nor in any other library that still runs (see ``peers.peerless``)."""
+
+PEERLESS = "test_elmo.py"
