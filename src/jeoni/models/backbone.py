@@ -1,6 +1,7 @@
 """The one transformer that families are presets of."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -10,6 +11,7 @@ from jeoni.base.batch import Batch
 from jeoni.models.spec import ArchSpec
 from jeoni.nn.attention import CrossAttention, SelfAttention
 from jeoni.nn.block import Block, FeedForward, norm
+from jeoni.nn.cache import Cache
 from jeoni.nn.context import Context
 from jeoni.nn.embeddings import Embeddings
 from jeoni.nn.positions import LearnedPositions, RelativeBias, SinusoidalPositions
@@ -37,6 +39,16 @@ class Backbone(nn.Module):
     def states(self, batch: Batch) -> list[Tensor]:
         """Embedding output and every layer's output, ``L + 1`` of ``[N, H]``."""
         return self.stack.states(self.embed(batch), self.context(batch))
+
+    def extend(self, batch: Batch, cache: Cache) -> Tensor:
+        """Hidden states of what comes next, ``[N, H]``: prompts at first, then one token a sequence.
+
+        They are those that ``forward`` would give if it read everything again.
+        """
+        cache.advance(batch.lengths)
+        context = replace(self.context(batch), cache=cache)
+        result: Tensor = self.stack(self.embed(batch), context)
+        return result
 
     @staticmethod
     def context(batch: Batch) -> Context:
@@ -84,6 +96,19 @@ class EncoderDecoder(nn.Module):
             return states
         context = self.context(batch, states[-1])
         return states + self.decoder.stack.states(self.decoder.embed(batch.decoder), context)
+
+    def extend(self, batch: Batch, cache: Cache) -> Tensor:
+        """The decoder's hidden states of what it is to read next, ``[N', H]``, as ``Backbone.extend``.
+
+        The first batch has what the encoder reads, too; it is read once.
+        """
+        if batch.decoder is None:
+            return self.decoder.extend(batch, cache)
+        memory: Tensor = self.encoder(batch)
+        cache.advance(batch.decoder.lengths)
+        context = replace(self.context(batch, memory), cache=cache)
+        result: Tensor = self.decoder.stack(self.decoder.embed(batch.decoder), context)
+        return result
 
     @staticmethod
     def context(batch: Batch, memory: Tensor) -> Context:

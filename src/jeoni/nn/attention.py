@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from jeoni.nn.context import Context
 from jeoni.ops.attention import attend, attend_across
+from jeoni.ops.cached import attend_one
 
 
 class SelfAttention(nn.Module):
@@ -57,8 +58,12 @@ class SelfAttention(nn.Module):
         if self.rotate is not None:
             assert context.positions is not None
             qkv = self.rotate(qkv, context.positions)
-        result: Tensor = self.out(
-            attend(
+        if context.cache is not None and not context.cache.reading:
+            seen = self._step(qkv, context)
+        else:
+            if context.cache is not None:
+                context.cache.store(context.layer, qkv[:, 1:])
+            seen = attend(
                 qkv,
                 context.lengths,
                 causal=self.causal,
@@ -67,8 +72,21 @@ class SelfAttention(nn.Module):
                 bias=context.bias,
                 scale=self.scale,
             )
-        )
+        result: Tensor = self.out(seen)
         return result
+
+    def _step(self, qkv: Tensor, context: Context) -> Tensor:
+        """One token of each sequence, ``[R, 3, A, D]``, and all before it in the cache."""
+        assert context.cache is not None
+        keys, values = context.cache.append(context.layer, qkv[:, 1:])
+        mask = context.cache.unseen(qkv)
+        if context.bias is not None:
+            bias = context.bias.to(qkv.dtype)
+            mask = bias if mask is None else mask + bias
+        if 0 < self.window < keys.shape[2]:
+            keys, values = keys[:, :, -self.window :], values[:, :, -self.window :]
+            mask = None if mask is None else mask[..., -self.window :]
+        return attend_one(qkv[:, 0], keys, values, mask=mask, scale=self.scale)
 
 
 class CrossAttention(nn.Module):
@@ -97,18 +115,25 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(heads * size, hidden, bias=bias)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """``[N, H]`` to ``[N, H]``, with ``[M, H]`` in ``context.memory``."""
-        assert context.memory is not None
-        result: Tensor = self.out(
-            attend_across(
-                self.query(x).view(x.shape[0], self.heads, -1),
-                self.kv(context.memory).view(context.memory.shape[0], 2, self.heads, -1),
+        """``[N, H]`` to ``[N, H]``, with ``[M, H]`` in ``context.memory`` (or its keys in the cache)."""
+        query = self.query(x).view(x.shape[0], self.heads, -1)
+        if context.cache is not None and not context.cache.reading:
+            (keys, values), mask = context.cache.recall(context.layer)
+            seen = attend_one(query, keys, values, mask=mask, scale=self.scale)
+        else:
+            assert context.memory is not None
+            keyvalue = self.kv(context.memory).view(context.memory.shape[0], 2, self.heads, -1)
+            if context.cache is not None:
+                context.cache.remember(context.layer, keyvalue, context.memory_lengths)
+            seen = attend_across(
+                query,
+                keyvalue,
                 context.lengths,
                 context.memory_lengths,
                 dropout=self.dropout if self.training else 0.0,
                 scale=self.scale,
             )
-        )
+        result: Tensor = self.out(seen)
         return result
 
 

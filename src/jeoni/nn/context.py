@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from jeoni.nn.cache import Cache
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
@@ -16,6 +18,8 @@ class Context:
             takes the first ``t`` rows and columns (relative positions).
         memory: what a decoder attends to: the encoder's output, ``[M, H]``.
         memory_lengths: tokens of each sequence in ``memory``, as many sequences as ``lengths`` has.
+        cache: keys and values of what was read before; None: everything is there at once.
+        layer: which one is being computed (with a cache only).
     """
 
     lengths: tuple[int, ...]
@@ -23,3 +27,5 @@ class Context:
     bias: Tensor | None = None
     memory: Tensor | None = None
     memory_lengths: tuple[int, ...] = ()
+    cache: Cache | None = None
+    layer: int = 0

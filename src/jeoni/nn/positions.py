@@ -79,6 +79,12 @@ class RelativeBias(nn.Module):
         result: Tensor = values.t()[:, distances]
         return result
 
+    def last(self, longest: int) -> Tensor:
+        """Bias for the last token of ``T`` alone, ``[A, 1, T]``."""
+        distances = torch.arange(1 - longest, 1, device=self.table.weight.device)
+        result: Tensor = self.table(self.bucket(distances)).t()[:, None]
+        return result
+
     def bucket(self, distances: Tensor) -> Tensor:
         """The table's row for each distance (key position minus query position)."""
         buckets, offset = self.buckets, torch.zeros_like(distances)

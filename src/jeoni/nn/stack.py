@@ -54,10 +54,13 @@ class Stack(nn.Module):
 
     def _layers(self, context: Context) -> Iterator[tuple[int, Context]]:
         """The block of each layer, and what it sees."""
+        cache = context.cache
         if self.bias is not None:
-            context = replace(context, bias=self.bias(max(context.lengths)))
-        for index in self.order:
-            yield index, context
+            step = None if cache is None or cache.reading else cache.columns
+            bias = self.bias(max(context.lengths)) if step is None else self.bias.last(step)
+            context = replace(context, bias=bias)
+        for layer, index in enumerate(self.order):
+            yield index, context if cache is None else replace(context, layer=layer)
 
     def finish(self, x: Tensor) -> Tensor:
         """What comes after the last block: norm and dropout, where there are any."""

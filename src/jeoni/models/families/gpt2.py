@@ -33,7 +33,7 @@ SMALL = ArchSpec(
 def sized(layers: int, hidden: int, heads: int, **changes: Any) -> ArchSpec:
     """A spec of this depth, width and number of heads; the inner width is four times the width."""
     sizes = {"layers": layers, "hidden": hidden, "width": hidden, "heads": heads}
-    return replace(SMALL, **sizes, feed_forward=4 * hidden, **changes)
+    return replace(SMALL, feed_forward=4 * hidden, **{**sizes, **changes})
 
 
 CONFIG = {
