@@ -220,7 +220,7 @@ def operations(model: Model, length: int) -> Operations:
         attention=cost.attention_flops(model.backbone, length) / share,
         heads=heads,
         training=training,
-        per_parameter=training / hub.parameter_count(model),
+        per_parameter=training / max(hub.parameter_count(model), 1),
     )
 
 

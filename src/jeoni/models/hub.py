@@ -43,7 +43,7 @@ def load(
     published = foreign(where)
     if published is not None:
         own, found = published
-        return _published(own, found, init=init, seed=seed)
+        return from_published(own, found, init=init, seed=seed)
     folder, config, own, spec = described(where, family=family)
     tokenizer = own.open_tokenizer(folder, spec) if own.open_tokenizer else _tokenizer(folder)
     if tokenizer is not None and tokenizer.vocab_size > spec.vocab:
@@ -109,8 +109,10 @@ def foreign(where: str | Path) -> tuple[Family, Published] | None:
     return None
 
 
-def _published(own: Family, found: Published, *, init: Init, seed: int) -> Model:
-    """A model from its authors' files."""
+def from_published(
+    own: Family, found: Published, *, init: Init = "pretrained", seed: int = 0
+) -> Model:
+    """A model from its authors' files; see ``load`` for the arguments."""
     spec = read_spec(own, found.config, str(found.source))
     tokenizer = found.tokenizer
     if tokenizer is None and own.open_tokenizer is not None:

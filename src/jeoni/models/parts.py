@@ -12,6 +12,7 @@ from jeoni.nn.activations import ACTIVATIONS
 from jeoni.nn.attention import CrossAttention, SelfAttention
 from jeoni.nn.block import FeedForward
 from jeoni.nn.elmo import CharacterFilter, Highway, ProjectedLSTM
+from jeoni.nn.embeddings import FrozenTable
 from jeoni.nn.heads import LanguageModelHead, MaskedLMHead, SpanBoundaryHead
 from jeoni.nn.positions import RelativeBias, SinusoidalPositions
 from jeoni.nn.relative import RelativeAttention
@@ -114,6 +115,12 @@ def _own(module: nn.Module) -> str:
 @what.register
 def _(module: nn.Embedding) -> str:
     return f"table, {module.num_embeddings:,} x {module.embedding_dim:,}"
+
+
+@what.register
+def _(module: FrozenTable) -> str:
+    rows, width = module.weight.shape
+    return f"table, {rows:,} x {width:,}, not trained and not counted"
 
 
 @what.register

@@ -65,3 +65,26 @@ class Embeddings(nn.Module):
         # The residual stream in the type of the products: else every one of them converts its input.
         kind = x.device.type
         return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
+class FrozenTable(nn.Module):
+    """An embedding table that no optimizer sees.
+
+    Args:
+        rows: how many.
+        width: of each.
+    """
+
+    weight: Tensor
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(rows, width))
+
+    def draw_weights(self, std: float, generator: torch.Generator) -> None:
+        """Normal."""
+        nn.init.normal_(self.weight, 0.0, std, generator=generator)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """``[...]`` to ``[..., H]``."""
+        return nn.functional.embedding(ids, self.weight)

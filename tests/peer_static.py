@@ -1,0 +1,3 @@
+"""Static vectors are no model of ``transformers`` (see ``peers.peerless``)."""
+
+PEERLESS = "test_static.py"
