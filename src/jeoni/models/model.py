@@ -1,10 +1,10 @@
 """A model: backbone, heads, and the tokenizer that goes with them."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import expand, to_ours
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.words import Token, WordTokenizer
+
+if TYPE_CHECKING:
+    from jeoni.models.lines import Written
 
 Input = str | tuple[str, str] | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]
 TOKENS_A_BATCH = 8192
@@ -270,6 +273,18 @@ class Model(nn.Module):
         if any(not isinstance(token, int) and not token for token in ids):
             raise UserError(f"{where}: a token without numbers")
         return [n for token in ids for n in ([token] if isinstance(token, int) else token)]
+
+    def generate(self, prompts: Sequence[str | Sequence[int]], **settings: Any) -> "list[Written]":
+        """Go on from each prompt (see ``generation.generate``)."""
+        from jeoni.models import generation
+
+        return generation.generate(self, prompts, **settings)
+
+    def stream(self, prompt: str | Sequence[int], **settings: Any) -> Iterator[str]:
+        """Go on from a prompt, piece by piece (see ``generation.stream``)."""
+        from jeoni.models import generation
+
+        return generation.stream(self, prompt, **settings)
 
     def save(self, folder: str | Path) -> Path:
         """Write the model in Hugging Face layout: config, weights, tokenizer (see ``hub.save``)."""
