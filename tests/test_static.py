@@ -18,6 +18,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.record import Record
 from jeoni.models import hub
 from jeoni.models.config_file import read_spec, write_config
+from jeoni.models.convert import convert
 from jeoni.models.describe import describe
 from jeoni.models.families import _vectors, static
 from jeoni.models.families._subwords import Subwords, fnv
@@ -379,3 +380,16 @@ def test_tokens_that_are_no_rows_are_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="some tokens are rows"):
         Batch.pack([[1, [2]]])  # type: ignore[list-item]
     assert replace(model.spec).vocab == len(WORDS) + PARTS + 1
+
+
+@pytest.mark.parametrize("kind", ["plain", "parts"])
+def test_converted_to_a_folder(kind: str, tmp_path: Path) -> None:
+    if kind == "plain":
+        load(tmp_path)
+    path = tmp_path / "glove.txt" if kind == "plain" else fasttext(tmp_path)[0]
+    assert convert(path, tmp_path / "new").family == "static"
+    assert convert(tmp_path / "new", tmp_path / "newer").copied == ("words.txt",)
+    words = [[*WORDS, "unheard"]]
+    right = jeoni.load(path).hidden_states(words)[0]
+    for folder in ("new", "newer"):
+        assert np.array_equal(jeoni.load(tmp_path / folder).hidden_states(words)[0], right)

@@ -28,7 +28,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 TAKEN_ALONG = (  # what else belongs to a model, copied as it is
     "tokenizer*.json", "vocab.txt", "vocab.json", "merges.txt", "*.model", "special_tokens_map.json",
-    "added_tokens.json", "generation_config.json", "jeoni.json", "README.md",
+    "added_tokens.json", "generation_config.json", "jeoni.json", "README.md", "words.txt",
 )  # fmt: skip
 WEIGHTS = (
     tensor_files.SAFE, tensor_files.SAFE_INDEX, tensor_files.PICKLE, tensor_files.PICKLE_INDEX,
@@ -83,7 +83,8 @@ def convert(
     before.
 
     Args:
-        source: anything that ``jeoni.load`` takes: old names, pickles (without running code), shards.
+        source: anything that ``jeoni.load`` takes: old names, pickles (without running code), shards,
+            ELMo's hdf5, files of word vectors.
         target: the new folder.
         to: the layout; there is one, Hugging Face's.
         dtype: of the weights; None: as they are stored.
@@ -99,13 +100,15 @@ def convert(
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"no type named {dtype!r}", hint=f"there are {', '.join(DTYPES)}")
     limit = _bytes(max_shard)
-    folder = hub.described(source, family=family)[0]
+    published = hub.foreign(source)
+    folder = published[1].source if published else hub.described(source, family=family)[0]
     destination = Path(target).expanduser()
     _check_target(destination, folder, force=force)
-    kinds = {name: tensor.dtype for name, tensor in tensor_files.stored(folder).items()}
+    stored = published[1].tensors() if published else tensor_files.stored(folder)
+    kinds = {name: tensor.dtype for name, tensor in stored.items()}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = hub.load(folder, family=family)
+        model = hub.from_published(*published) if published else hub.load(folder, family=family)
     tensors = hub._their_tensors(model)
     names = {old: _new_name(old, model.family, tensors) for old in kinds}
     before = {new: kinds[old] for old, new in names.items() if new is not None}
@@ -118,7 +121,9 @@ def convert(
     config["torch_dtype"] = types.most_common(1)[0][0]
     with _whole_folder(destination) as temporary:
         sizes = _write_weights(temporary, tensors, limit)
-        copied = tuple(_copy_along(folder, temporary))
+        if published and model._tokenizer is not None:
+            model.tokenizer.save(temporary)
+        copied = () if published else tuple(_copy_along(folder, temporary))
         files.write_json(temporary / CONFIG, config)
     return Conversion(
         folder=destination,
