@@ -15,6 +15,7 @@ VERBS = (
     "evaluate",
     "answer",
     "classify",
+    "generate",
     "demo",
     "data list",
     "models list",

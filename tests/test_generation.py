@@ -1,4 +1,4 @@
-"""What is written: equal to ``transformers`` (greedy, beams), and the same whatever else is in the batch."""
+"""What is written: equal to ``transformers`` (greedy, beams), and no matter what else is in the batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,9 +9,7 @@ import pytest
 import torch
 
 import peers
-from jeoni.base.errors import UserError
 from jeoni.models import hub
-from jeoni.models.heads import build_head, language_model_head
 from jeoni.models.model import Model
 
 FAMILIES = peers.families()

@@ -22,6 +22,7 @@ NAMES = [
     "describe",
     "evaluate",
     "finetune",
+    "generate",
     "load",
     "plan",
 ]

@@ -11,6 +11,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.convert(...)      a checkpoint written anew, in today's names and files
     jeoni.answer(...)       ask a question about a passage
     jeoni.classify(...)     label a text
+    jeoni.generate(...)     go on from a text, or answer to it
 """
 
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jeoni.recipes.finetune import finetune
     from jeoni.recipes.plan import plan
     from jeoni.serving.predictor import answer, classify
+    from jeoni.serving.writer import generate
 
 __version__ = "0.1.0"
 
@@ -35,6 +37,7 @@ _WHERE = {
     "describe": "jeoni.models.describe",
     "evaluate": "jeoni.recipes.evaluate",
     "finetune": "jeoni.recipes.finetune",
+    "generate": "jeoni.serving.writer",
     "load": "jeoni.models.hub",
     "plan": "jeoni.recipes.plan",
 }
@@ -48,6 +51,7 @@ __all__ = [
     "describe",
     "evaluate",
     "finetune",
+    "generate",
     "load",
     "plan",
 ]

@@ -79,31 +79,36 @@ class Settings:
         """Raise UserError for a value that makes no sense, or two that contradict each other."""
         for name in ("max_new", "beams", "top_k"):
             value = getattr(self, name)
-            if name == "top_k" and value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if not whole and (name != "top_k" or value is not None):
                 raise UserError(f"{name} is {value!r}, but takes a whole number from 1")
-        for name, least, most in (
-            ("temperature", 0.0, math.inf),
-            ("top_p", 0.0, 1.0),
-            ("repetition_penalty", 0.0, math.inf),
-        ):
-            value = getattr(self, name)
-            if value is not None and not (_number(value) and least < value <= most):
-                upto = "" if most == math.inf else f", and at most {most:g}"
-                hint = "for the likeliest token always, leave it out" if not value else None
-                raise UserError(f"{name} is {value!r}, but must be above 0{upto}", hint=hint)
+        self._check_ranges()
         if not _number(self.length_penalty):
             raise UserError(f"length_penalty is {self.length_penalty!r}, which is no number")
         if self.early_stopping not in (True, False, "never"):
             raise UserError(f"early_stopping is {self.early_stopping!r}, not true, false or never")
         if any(not isinstance(text, str) or not text for text in self.stop):
             raise UserError("stop takes texts that are not empty")
+        seeds = (self.seed,) if not isinstance(self.seed, tuple) else self.seed
+        if any(not isinstance(seed, int) for seed in seeds):
+            raise UserError(f"seed is {self.seed!r}, but takes a whole number, or one a prompt")
         if self.beams > 1 and self.draws:
             raise UserError(
                 "beams look for the likeliest text; temperature, top_k and top_p draw one",
                 hint="leave out beams, or the other settings",
             )
+
+    def _check_ranges(self) -> None:
+        for name, most in (
+            ("temperature", math.inf),
+            ("top_p", 1.0),
+            ("repetition_penalty", math.inf),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (_number(value) and 0 < value <= most):
+                upto = "" if most == math.inf else f", and at most {most:g}"
+                hint = "for the likeliest token always, leave it out" if not value else None
+                raise UserError(f"{name} is {value!r}, but must be above 0{upto}", hint=hint)
 
     def seeds(self, prompts: int) -> list[int]:
         """One for each prompt.

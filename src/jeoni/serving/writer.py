@@ -1,0 +1,65 @@
+"""Write with a model: ``jeoni.generate``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jeoni.base import runtime
+from jeoni.models import generation, hub
+from jeoni.models.lines import Prompt, Written
+from jeoni.models.model import Model
+
+
+def generate(
+    model: str | Path | Model,
+    prompts: str | Sequence[Prompt],
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    family: str | None = None,
+    **settings: Any,
+) -> list[Written]:
+    """Go on from a prompt, or from each of several; an encoder-decoder reads it and answers.
+
+    Args:
+        model: anything ``jeoni.load`` takes, or a loaded model.
+        prompts: texts, or lists of token ids that are used as they are.
+        device: ``auto``, ``cpu``, ``cuda``.
+        precision: of the weights: ``bf16``, ``fp32``, ``auto`` for what pays on the device; a loaded
+            model keeps its own.
+        family: the model's family, where it is your own: ``package.module:NAME``.
+        settings: ``max_new``, ``temperature``, ``top_k``, ``top_p``, ``repetition_penalty``, ``beams``,
+            ``length_penalty``, ``early_stopping``, ``stop``, ``seed`` (see
+            ``jeoni.models.sampling.Settings``). Without any, the likeliest tokens are written.
+
+    Returns:
+        What was written for each prompt: ``text`` without the prompt, ``ids``, ``reason`` that it ended.
+        It depends on no other prompt. (``Model.stream`` gives it piece by piece.)
+
+    Raises:
+        UserError: no such setting, a value that makes no sense, a model that does not write, or a prompt
+            without tokens or with more than the model has positions.
+    """
+    generation.Settings.of(**settings)  # a mistake there is found before anything is loaded
+    texts = [prompts] if isinstance(prompts, str) else prompts
+    return writer(model, device=device, precision=precision, family=family).generate(
+        texts, **settings
+    )
+
+
+def writer(
+    model: str | Path | Model,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    family: str | None = None,
+) -> Model:
+    """The model where and as it is to write; arguments as for ``generate``."""
+    on = runtime.device(device)
+    if isinstance(model, Model):
+        return model.to(on)
+    loaded = hub.load(model, family=family).to(on)
+    bf16 = runtime.precision(precision, on) == "bf16"
+    return loaded.to(torch.bfloat16) if bf16 else loaded
