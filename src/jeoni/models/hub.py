@@ -99,14 +99,19 @@ def foreign(where: str | Path) -> tuple[Family, Published] | None:
     Raises:
         UserError: a family knows them, and cannot read them.
     """
+    own = knowing(where)
+    if own is None or own.foreign is None:
+        return None
+    return own, own.foreign.read(Path(where).expanduser())
+
+
+def knowing(where: str | Path) -> Family | None:
+    """The family that knows a path which is not in Hugging Face layout; little is read."""
     path = Path(where).expanduser()
     if not path.exists() or any((path / part / CONFIG).exists() for part in (".", "model")):
         return None
-    for name in lookup.names(FAMILIES):
-        own = own_family(name)
-        if own.foreign is not None and own.foreign.knows(path):
-            return own, own.foreign.read(path)
-    return None
+    families = (own_family(name) for name in lookup.names(FAMILIES))
+    return next((own for own in families if own.foreign and own.foreign.knows(path)), None)
 
 
 def from_published(

@@ -48,6 +48,8 @@ def model(
         return hub.load(folder, init=recipe.init, seed=seed, family=recipe.family)
     family, spec = presets[recipe.model]
     sizes = hub.own_family(family)
+    if tokenizer is None and sizes.open_tokenizer is not None:
+        tokenizer = sizes.open_tokenizer(Path(), spec)  # nothing to learn: words are characters
     tokenizer = tokenizer or _tokenizer(recipe.tokenizer, dataset)
     spec = _resized(spec, recipe.spec or {}, known=[k for k in sizes.config if k != "vocab"])
     spec = replace(spec, vocab=tokenizer.vocab_size)
@@ -64,7 +66,9 @@ def task(
 
 
 def _located(name: str, presets: list[str]) -> Path:
-    """The model's folder; a name that is none may be a preset with a slip in it."""
+    """The model's folder or file; a name that is none may be a preset with a slip in it."""
+    if hub.knowing(name) is not None:
+        return Path(name).expanduser()
     try:
         return resolve(name)
     except UserError as error:
