@@ -68,7 +68,7 @@ class Cache:
             keyvalue.new_empty(len(self.firsts), heads, self.room, size) for _ in range(2)
         )
         lengths = [self.prompt - first for first in self.firsts]
-        for number, part in enumerate(torch.split(keyvalue, lengths)):
+        for number, part in enumerate(torch.split(keyvalue, list(lengths))):
             first = self.firsts[number]
             for target, values in zip((own.keys, own.values), part.unbind(1), strict=True):
                 target[number, :, :first] = 0  # masked, but must be numbers
@@ -95,7 +95,7 @@ class Cache:
 
     def remember(self, layer: int, keyvalue: Tensor, lengths: tuple[int, ...]) -> None:
         """Keep keys and values of the encoder's output, ``[M, 2, A, D]``, for good."""
-        pair = nn.utils.rnn.pad_sequence(list(torch.split(keyvalue, lengths)), batch_first=True)
+        pair = nn.utils.rnn.pad_sequence(list(torch.split(keyvalue, list(lengths))), batch_first=True)
         mask = None
         if min(lengths) < max(lengths):
             counts = torch.tensor(lengths, device=pair.device)

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from jeoni.base import runtime
-from jeoni.models import generation, hub
+from jeoni.models import hub
 from jeoni.models.lines import Prompt, Written
 from jeoni.models.model import Model
+from jeoni.models.sampling import Settings
 
 
 def generate(
@@ -42,7 +43,7 @@ def generate(
         UserError: no such setting, a value that makes no sense, a model that does not write, or a prompt
             without tokens or with more than the model has positions.
     """
-    generation.Settings.of(**settings)  # a mistake there is found before anything is loaded
+    Settings.of(**settings)  # a mistake there is found before anything is loaded
     texts = [prompts] if isinstance(prompts, str) else prompts
     return writer(model, device=device, precision=precision, family=family).generate(
         texts, **settings
