@@ -95,7 +95,9 @@ class Cache:
 
     def remember(self, layer: int, keyvalue: Tensor, lengths: tuple[int, ...]) -> None:
         """Keep keys and values of the encoder's output, ``[M, 2, A, D]``, for good."""
-        pair = nn.utils.rnn.pad_sequence(list(torch.split(keyvalue, list(lengths))), batch_first=True)
+        pair = nn.utils.rnn.pad_sequence(
+            list(torch.split(keyvalue, list(lengths))), batch_first=True
+        )
         mask = None
         if min(lengths) < max(lengths):
             counts = torch.tensor(lengths, device=pair.device)
