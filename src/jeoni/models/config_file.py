@@ -22,6 +22,9 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
     Raises:
         UserError: a number missing or impossible, or a variant that jeoni does not build.
     """
+    classes = config.get("architectures") or []
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise UserError(f"{where}: architectures is {classes!r}, not a list of names")
     values = dict(family.fixed)
     values |= {ours: config[theirs] for ours, theirs in family.config.items() if theirs in config}
     if family.read is not None:
@@ -63,6 +66,8 @@ def field_problem(name: str, kind: Any, value: Any, default: Any = None) -> str 
     """What is wrong with the value of a field of ``ArchSpec``, if anything (0 may be, if by default)."""
     if kind is bool:
         return None if isinstance(value, bool) else "neither true nor false"
+    if kind == int | None:
+        return None if value is None else field_problem(name, int, value)
     if kind is int:
         least = 0 if name in MAY_BE_ZERO or default == 0 else 1
         right = isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -75,6 +80,13 @@ def field_problem(name: str, kind: Any, value: Any, default: Any = None) -> str 
     if name == "activation" and value not in list(ACTIVATIONS):
         return f"not an activation jeoni has; {suggest(str(value), list(ACTIVATIONS))}"
     return None
+
+
+def written(family: Family, spec: ArchSpec) -> dict[str, Any]:
+    """What config.json says of a spec alone: the inverse of ``read_spec``."""
+    config = dict(family.constants(spec))
+    config |= {theirs: getattr(spec, ours) for ours, theirs in family.config.items()}
+    return config | dict(family.write(spec) if family.write is not None else {})
 
 
 def write_config(model: Model) -> dict[str, Any]:

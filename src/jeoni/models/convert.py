@@ -225,6 +225,7 @@ def _copy_along(source: Path, folder: Path) -> Iterator[str]:
 @contextmanager
 def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder to write in that becomes ``target`` when all went well, and else leaves no trace."""
+    target = target.resolve()  # "." has no name
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

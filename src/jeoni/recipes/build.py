@@ -11,7 +11,8 @@ from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.models import hub
-from jeoni.models.config_file import field_problem
+from jeoni.models.config_file import field_problem, read_spec, written
+from jeoni.models.family import Family
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.models.where import resolve
@@ -51,8 +52,14 @@ def model(
     if tokenizer is None and sizes.open_tokenizer is not None:
         tokenizer = sizes.open_tokenizer(Path(), spec)  # nothing to learn: words are characters
     tokenizer = tokenizer or _tokenizer(recipe.tokenizer, dataset)
-    spec = _resized(spec, recipe.spec or {}, known=[k for k in sizes.config if k != "vocab"])
+    changes = recipe.spec or {}
+    spec = _resized(spec, changes, known=_sizes(sizes, spec))
     spec = replace(spec, vocab=tokenizer.vocab_size)
+    if spec.decoder_start >= spec.vocab and "decoder_start" not in changes:
+        # Of the preset's own vocabulary: Marian counts the padding token, read first, last.
+        spec = replace(spec, decoder_start=tokenizer.pad_id or 0)
+    # Read as it will be written: what follows from a size (T5's output scale), and what no family has.
+    spec = read_spec(sizes, written(sizes, spec), "recipe: spec")
     return hub.create(family, spec, tokenizer=tokenizer, seed=seed)
 
 
@@ -107,6 +114,14 @@ def _tokenizer(config: TokenizerConfig, dataset: Dataset) -> Tokenizer:
     return train_wordpiece(texts, vocab_size=config.vocab_size, lowercase=config.lowercase)
 
 
+def _sizes(family: Family, spec: ArchSpec) -> list[str]:
+    """What of a preset can be changed: config.json holds it as it is, or in the family's own way."""
+    known = {name for name in family.config if name != "vocab"}
+    known |= {"decoder_layers"} if spec.decoder_layers else set()
+    known |= {"positions"} if spec.limit is not None else set()
+    return sorted(known)
+
+
 def _resized(spec: ArchSpec, changes: Mapping[str, Any], *, known: list[str]) -> ArchSpec:
     """The preset with other sizes; only those that the family's config.json can hold."""
     for name in changes:
@@ -119,7 +134,7 @@ def _resized(spec: ArchSpec, changes: Mapping[str, Any], *, known: list[str]) ->
     if "hidden" in changes:
         changes = {"feed_forward": 4 * changes["hidden"], "width": changes["hidden"], **changes}
     resized = replace(spec, **changes)
-    if resized.hidden % resized.heads:
+    if not resized.head_size and resized.hidden % resized.heads:
         raise UserError(
             f"recipe: spec.hidden={resized.hidden} is not a multiple of {resized.heads} heads",
             hint="set spec.heads too",

@@ -142,12 +142,17 @@ def _job(
         "tokens": tokens < 1 or not math.isfinite(tokens),
         "gpus": gpus < 1,
         "sequence": sequence is not None and sequence < 1,
+        "batch_tokens": batch_tokens is not None and batch_tokens < 1,
         "micro_batch": micro_batch is not None and micro_batch < 1,
         "utilization": not 0 < utilization <= 1,
         "bandwidth": bandwidth is not None and not bandwidth > 0,
     }
     if bad := [name for name, is_wrong in wrong.items() if is_wrong]:
         raise UserError(f"{bad[0]} is out of range", hint="utilization is above 0, and 1 at most")
+    if sequence is not None and model.spec.limit is not None and sequence > model.spec.limit:
+        raise UserError(
+            f"a sequence of {sequence:,} tokens, but the model has positions for {model.spec.limit:,}"
+        )
     kind: Precision = precision or ("bf16" if "bf16" in device.flops else "fp32")
     if kind not in device.flops:
         has = ", ".join(device.flops)

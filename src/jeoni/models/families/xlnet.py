@@ -104,8 +104,9 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("bi_data"):
         raise UserError("bi_data (half of a batch is read backwards) is not supported")
     hidden, heads, size = (config.get(key) for key in ("d_model", "n_head", "d_head"))
-    if size is not None and isinstance(heads, int) and size * heads != hidden:
-        raise UserError(f"d_head is {size}, but d_model {hidden} has {heads} heads")
+    whole = isinstance(size, int) and isinstance(heads, int) and size * heads == hidden
+    if size is not None and not whole:
+        raise UserError(f"d_head is {size!r}, but d_model {hidden} has {heads} heads")
     _check_summary(config)
     dropout, clamp = config.get("dropout", 0.1), config.get("clamp_len", -1)
     return {
