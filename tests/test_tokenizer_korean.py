@@ -40,6 +40,14 @@ def test_syllables_are_what_the_published_code_gives(tmp_path: Path, text: str) 
     assert tokenizer.pieces([text])[0].ids.tolist() == expected
 
 
+def test_a_blank_in_the_vocabulary_tells(tmp_path: Path) -> None:
+    tokenizer = syllables(tmp_path)
+    text = "나는 걸어가고 있는 중"
+    for folder in (tmp_path, tmp_path / "vocab.txt"):
+        read = Tokenizer.from_folder if folder.is_dir() else Tokenizer.from_vocab
+        assert read(folder).encode(text) == tokenizer.encode(text)  # type: ignore[operator]
+
+
 def test_syllables_of_the_teaching_format(tmp_path: Path) -> None:
     """One syllable a token and ``_`` for a blank: the same count, so the indices hold."""
     tokenizer = syllables(tmp_path, "_")

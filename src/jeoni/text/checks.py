@@ -33,7 +33,7 @@ def check_config(values: dict[str, Any], path: Path) -> None:
         raise UserError(f"{path}: extra_ids is {sentinels!r}", hint="write a whole number")
 
 
-def check_template(processor: Any, path: Path) -> None:
+def check_template(processor: Any, vocab: Mapping[str, int], path: Path) -> None:
     """The Rust library would panic, past any ``except Exception``, on a template with a stranger."""
     if not isinstance(processor, dict) or processor.get("type") != "TemplateProcessing":
         return
@@ -41,10 +41,16 @@ def check_template(processor: Any, path: Path) -> None:
         known = set(processor["special_tokens"])
         parts = [*processor["single"], *processor["pair"]]
         named = {part["SpecialToken"]["id"] for part in parts if "SpecialToken" in part}
-    except (KeyError, TypeError) as error:
+        ids = {number for token in processor["special_tokens"].values() for number in token["ids"]}
+        unknown = ids - set(vocab.values())
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: broken post_processor: {error!r}") from None
     if strangers := named - known:
         raise UserError(f"{path}: post_processor has no special token {min(strangers)!r}")
+    if unknown:
+        raise UserError(
+            f"{path}: post_processor has an id that no token has: {next(iter(unknown))!r}"
+        )
 
 
 def vocabulary(spec: Mapping[str, Any], path: Path) -> dict[str, int]:

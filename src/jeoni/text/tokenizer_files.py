@@ -84,6 +84,8 @@ def read_original(path: Path, config: Mapping[str, Any], recipe: Recipe) -> Toke
     unk = named["unk_token"] or recipe.roles["unk_token"]
     model, found = kind.read(path, recipe, unk)
     vocab = checks.vocabulary({"model": model}, path)
+    if recipe.kind == BERT.kind and " " in vocab:  # words have no blanks in them, KoCharELECTRA has
+        return read_original(path, config, recipes.SYLLABLE)
     roles = checks.find_roles(vocab, config, path, checks.usual_names(recipe))
     if recipe.kind == BERT.kind:
         checks.require(roles, path)
@@ -198,7 +200,7 @@ def _read_spec(path: Path, config: dict[str, Any], recipe: Recipe | None) -> Tok
         # A freshly trained file has no template yet; without one [CLS] and [SEP] would be missing.
         own = content.get("post_processor")
         content["post_processor"] = own or _template(BERT, roles, vocab, path)
-    checks.check_template(content.get("post_processor"), path)
+    checks.check_template(content.get("post_processor"), vocab, path)
     return TokenizerFiles(_configured(content, config), config, roles, path, recipe)
 
 
