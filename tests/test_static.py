@@ -1,7 +1,6 @@
 """Static vectors: every file format byte for byte, unknown words, mistakes in files; as a model."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +169,14 @@ def test_fasttext_with_limits(tmp_path: Path) -> None:
     assert np.allclose(states[0], right, atol=1e-6)
 
 
+def test_words_with_blanks_and_numbers_as_others_write_them(tmp_path: Path) -> None:
+    """GloVe's largest files have the first; tabs, signs and exponents are in files of other tools."""
+    lines = ["a 1 -2 3e-1", ". . . 4 5 6", "at me@home.kr +7 8. .9", "b\t1\t2\t3"]
+    (tmp_path / "x.txt").write_text("\n".join(lines))
+    (states,) = jeoni.load(tmp_path / "x.txt").hidden_states([["a", ". . .", "at me@home.kr", "b"]])
+    assert np.allclose(states[0], [[1, -2, 0.3], [4, 5, 6], [7, 8, 0.9], [1, 2, 3]])
+
+
 def test_large_files_are_read_in_blocks(tmp_path: Path) -> None:
     words = [f"w{n}" for n in range(20_001)]
     values = table(len(words), 2, seed=2)
@@ -200,7 +207,6 @@ def test_gradients(kind: str, tmp_path: Path) -> None:
 
 def test_vectors_do_not_train_by_default(tmp_path: Path) -> None:
     assert not list(load(tmp_path).parameters())
-    assert load(tmp_path).device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("kind", ["plain", "parts"])
@@ -379,7 +385,6 @@ def test_tokens_that_are_no_rows_are_told(tmp_path: Path) -> None:
         model.hidden_states([[[1, 99]]])
     with pytest.raises(ValueError, match="some tokens are rows"):
         Batch.pack([[1, [2]]])  # type: ignore[list-item]
-    assert replace(model.spec).vocab == len(WORDS) + PARTS + 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "parts"])

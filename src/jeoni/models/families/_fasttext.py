@@ -10,7 +10,8 @@ import numpy as np
 from jeoni.base.errors import UserError
 from jeoni.base.files import open_binary
 from jeoni.models.families._subwords import Subwords
-from jeoni.models.families._vectors import Cursor, Table, Vectors, watched
+from jeoni.models.families._vector_rows import Cursor, Table
+from jeoni.models.families._vectors import Vectors, watched
 
 SETTINGS = "dim ws epoch min_count neg word_ngrams loss model bucket minn maxn lr_update_rate"
 SUPERVISED = 3
