@@ -81,6 +81,7 @@ def finetune(
     if len(files) > 1:
         raise typer.BadParameter(
             f"one recipe file at most, these are {len(files)}: {' '.join(files)}"
+            " (a setting is KEY=VALUE, without blanks)"
         )
     overrides += [
         f"{key}={quote(value)}"  # as a text, whatever YAML would take it for
