@@ -129,3 +129,19 @@ def test_a_megabyte_without_blanks(like: str) -> None:
     (piece,) = tokenizer.pieces([text])
     assert piece.offsets[0, 0] == 0
     assert piece.offsets[-1, 1] == len(text)
+
+
+@pytest.mark.parametrize(("kind", "like", "form", "lower"), KINDS, ids=IDS)
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(st.text(st.sampled_from(samples.TRICKY), max_size=10), max_size=4))
+def test_arrays_and_lists_agree(
+    kind: str, like: str, form: str, lower: bool, texts: list[str]
+) -> None:
+    """``pieces`` treats the texts of a batch at once, ``encode_batch`` one by one."""
+    tokenizer = samples.small(kind, like, form, lower)
+    for piece, encoding in zip(tokenizer.pieces(texts), tokenizer.encode_batch(texts), strict=True):
+        inside = [n for n, place in enumerate(encoding.sequence) if place is not None]
+        assert piece.ids.tolist() == [encoding.ids[n] for n in inside]
+        assert [tuple(pair) for pair in piece.offsets.tolist()] == [
+            encoding.offsets[n] for n in inside
+        ]

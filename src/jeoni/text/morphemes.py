@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.text.encoding import Offsets, continues
+from jeoni.text.encoding import Offsets
+from jeoni.text.offsets import continues
 
 MARK = "\x1f"  # "unit separator": a control character, no blank
 _LONGEST = 4_000  # characters that the analyzer is given at once

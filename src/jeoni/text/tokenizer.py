@@ -22,20 +22,20 @@ from jeoni.text.encoding import (
     Encoding,
     Offsets,
     Pieces,
-    cover_marks,
-    cover_quotes,
-    cover_reordered,
     longest_first,
-    place_marks,
-    without_blanks,
     without_surrogates,
 )
+from jeoni.text.offsets import Exact
 from jeoni.text.template import Ids, Template
 from jeoni.text.tokenizer_files import TokenizerFiles, read_folder, read_original, write_folder
 
 __all__ = ["Encoding", "Ids", "Pieces", "Tokenizer"]
 
 _Raw = tuple[list[int], Offsets]
+_NOWHERE: Offsets = [(0, 0)]
+_CACHE = (
+    100_000  # words whose tokens are remembered (BPE, Unigram); the library's own default is 10,000
+)
 
 
 class Tokenizer:
@@ -63,12 +63,12 @@ class Tokenizer:
         # Special tokens are put in here, offsets are trimmed here.
         self._rust.post_processor = None
         self._segment = kinds.find(files.recipe.kind).segment if files.recipe else None
-        words = json.dumps([files.spec.get(part) for part in ("normalizer", "pre_tokenizer")])
-        self._forms = '"NF' in words
-        self._quotes = "``" in words
+        words = json.dumps(files.spec.get("normalizer"))
         self._apart = '"NFD"' in words or '"NFKD"' in words
-        self._blanks = '"ByteLevel"' in words or '"Metaspace"' in words
-        self._mark = self._rust.token_to_id("▁") if '"Metaspace"' in words else None
+        self._exact = Exact(files.spec, self._rust.token_to_id("▁"))
+        # Private, so it may be gone one day: then repeated words are slower.
+        if resize := getattr(self._rust.model, "_resize_cache", None):
+            resize(_CACHE)
 
     @classmethod
     def from_folder(cls, folder: Path, like: str | None = None) -> "Tokenizer":
@@ -226,6 +226,9 @@ class Tokenizer:
 
     def pieces(self, texts: Sequence[str]) -> list[Pieces]:
         """Encode many texts without special tokens, to be put together by ``build_pair``."""
+        if self._segment is None:
+            encodings, _ = self._encode_rust(texts, self._rust.encode_batch)
+            return self._exact.pieces(encodings, texts)
         return [
             Pieces(np.array(ids, np.int32), np.array(offsets, np.int32).reshape(-1, 2))
             for ids, offsets in self._encode_raw(texts)
@@ -333,16 +336,7 @@ class Tokenizer:
             ids, offsets = encoding.ids, encoding.offsets
             if marks is not None:
                 offsets = morphemes.original(offsets, marks[number])
-            if self._blanks:
-                offsets = without_blanks(offsets, text)
-            if self._forms:
-                offsets = cover_reordered(offsets, text)
-            if self._quotes:
-                offsets = cover_quotes(offsets, text)
-            offsets = cover_marks(offsets, text)
-            if self._mark is not None:
-                offsets = place_marks(offsets, text, ids, self._mark)
-            result.append((ids, offsets))
+            result.append((ids, self._exact.offsets(ids, offsets, text)))
         return result
 
     def _encode_rust(
@@ -378,8 +372,8 @@ class Tokenizer:
         offsets: Offsets = []
         sequence: list[int | None] = []
         for part in self._templates[len(texts) - 1].parts:
-            new = [(0, 0)] if part.sequence is None else texts[part.sequence][1]
-            offsets.extend(new)
-            sequence.extend([part.sequence] * len(new))
+            new = _NOWHERE if part.sequence is None else texts[part.sequence][1]
+            offsets += new
+            sequence += [part.sequence] * len(new)
         names = self.tokens
-        return Encoding(ids, segments, offsets, sequence, [names[number] for number in ids])
+        return Encoding(ids, segments, offsets, sequence, list(map(names.__getitem__, ids)))
