@@ -156,11 +156,17 @@ def on_meta(where: str | Path, *, family: str | None = None) -> Model:
         config: dict[str, Any] = {}
     else:
         _, config, own, spec = _checkpoint(where, family, list(presets))
+    model = Model(family=own, spec=spec, backbone=body(own, spec), config=config)
     with torch.device("meta"), _Undrawn():
-        model = Model(family=own, spec=spec, backbone=own.build(spec), config=config)
         for kind in pretraining_heads(own, config.get("architectures") or ()):
             model.heads[kind] = _head(kind, model)
     return model.eval()
+
+
+def body(family: Family, spec: ArchSpec) -> nn.Module:
+    """A backbone on the meta device: shapes without numbers."""
+    with torch.device("meta"), _Undrawn():
+        return family.build(spec)
 
 
 def _checkpoint(

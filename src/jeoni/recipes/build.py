@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from jeoni.base import lookup
+from jeoni.base import lookup, runtime
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
@@ -16,6 +16,7 @@ from jeoni.models.family import Family
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.models.where import resolve
+from jeoni.recipes import room
 from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
 from jeoni.tasks import _find as tasks
 from jeoni.tasks._task import Task
@@ -25,6 +26,8 @@ from jeoni.training.optimizer import ParamGroup
 from jeoni.transfer._strategy import Strategy
 
 STRATEGIES = "jeoni.transfer"
+TRAIN_ALL = ("auto", "full", "discriminative")
+"""Strategies known to train every weight, whatever was loaded."""
 
 
 def model(
@@ -46,14 +49,20 @@ def model(
                 hint=lookup.suggest(recipe.model, list(presets)),
             )
         folder = _located(recipe.model, list(presets))
+        if (
+            hub.knowing(folder) is None
+        ):  # files of vectors: what they hold is known when they are read
+            _check_room(recipe, *hub.described(folder, family=recipe.family)[2:])
         return hub.load(folder, init=recipe.init, seed=seed, family=recipe.family)
     family, spec = presets[recipe.model]
     sizes = hub.own_family(family)
     if tokenizer is None and sizes.open_tokenizer is not None:
         tokenizer = sizes.open_tokenizer(Path(), spec)  # nothing to learn: words are characters
-    tokenizer = tokenizer or _tokenizer(recipe.tokenizer, dataset)
     changes = recipe.spec or {}
     spec = _resized(spec, changes, known=_sizes(sizes, spec))
+    words = tokenizer.vocab_size if tokenizer else recipe.tokenizer.vocab_size
+    _check_room(recipe, sizes, replace(spec, vocab=words), hub.presets(family))
+    tokenizer = tokenizer or _tokenizer(recipe.tokenizer, dataset)
     spec = replace(spec, vocab=tokenizer.vocab_size)
     if spec.decoder_start >= spec.vocab and "decoder_start" not in changes:
         # Of the preset's own vocabulary: Marian counts the padding token, read first, last.
@@ -85,6 +94,22 @@ def _located(name: str, presets: list[str]) -> Path:
         raise UserError(
             f"{error}\n  → or did you mean the preset {near[0]!r}, which starts from random weights?"
         ) from None
+
+
+def _check_room(
+    recipe: FinetuneRecipe, family: Family, spec: ArchSpec,
+    presets: Mapping[str, tuple[str, ArchSpec]] | None = None,
+) -> None:  # fmt: skip
+    """See that there is memory for the model, before there is the model."""
+    strategy, fresh = recipe.strategy["name"], presets is not None or recipe.init == "random"
+    room.check(
+        recipe.model,
+        family,
+        spec,
+        device=runtime.device(recipe.device),
+        trains=strategy in TRAIN_ALL or (strategy == "frozen" and fresh),
+        presets={name: size for name, (_, size) in (presets or {}).items()},
+    )
 
 
 def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
