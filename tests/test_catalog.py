@@ -89,8 +89,8 @@ def test_nothing_named() -> None:
     ("settings", "message"),
     [
         ({"trian": "x"}, "unknown key 'trian'.*'train'"),
-        ({"limit_dev": 0}, "limit_dev: .*greater than 0"),
-        ({"dev_fraction": 1.0}, "dev_fraction: .*less than 1"),
+        ({"limit_dev": 0}, "limit_dev must be above 0, not 0"),
+        ({"dev_fraction": 1.0}, "dev_fraction must be below 1, not 1.0"),
         ({"metric": "bleu"}, "metric"),
     ],
 )

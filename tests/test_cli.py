@@ -87,7 +87,9 @@ def test_as_a_program() -> None:
     )  # fmt: skip
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("jeoni: recipe: unknown key 'data.nam'; did you mean 'name'?")
+    assert result.stderr.startswith(
+        "jeoni: recipe: unknown key 'data.nam'; did you mean 'data.name'?"
+    )
     assert "Traceback" not in result.stderr
 
 

@@ -50,3 +50,24 @@ def test_a_slip_in_the_name_of_a_preset(
     assert result.err.startswith("jeoni: no folder 'bert-bsae'")
     assert "the preset 'bert-base', which starts from random weights" in result.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_read_again_says_so(jeoni: Run, recipe: Path, tmp_path: Path) -> None:
+    arguments = ("finetune", str(recipe), "train.steps=1", "--json")
+    first, again = jeoni(*arguments), jeoni(*arguments)
+    assert (first.status, again.status) == (0, 0)
+    told = f"already finished: results from {tmp_path / 'run'}; another folder with --out FOLDER"
+    assert told not in first.err
+    assert told in again.err.splitlines()
+    assert first.out == again.out
+
+
+def test_epochs_beside_steps_do_nothing(jeoni: Run, recipe: Path, tmp_path: Path) -> None:
+    """They are told, not kept in the run's recipe, and do not make it another run."""
+    first = jeoni("finetune", str(recipe), "train.steps=1")
+    assert "warning" in first.err
+    assert "train.steps=1 decides how long it trains, and train.epochs=1 does nothing" in first.err
+    written = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text(encoding="utf-8"))
+    assert "epochs" not in written["train"]
+    again = jeoni("finetune", str(recipe), "train.steps=1", "train.epochs=9")
+    assert (again.status, "already finished" in again.err) == (0, True)

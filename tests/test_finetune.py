@@ -88,6 +88,7 @@ def test_a_finished_run_is_read_not_repeated(label_run: FinetuneResult) -> None:
     begin = time.monotonic()
     again = finetune(recipe, out=str(label_run.folder))
     assert time.monotonic() - begin < 0.5
+    assert (again.earlier, label_run.earlier) == (True, False)
     assert again.metrics == label_run.metrics
     assert again.spread == label_run.spread
     assert weights.stat().st_mtime_ns == before

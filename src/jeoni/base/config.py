@@ -10,21 +10,42 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jeoni.base.errors import UserError
-from jeoni.base.lookup import suggest
+from jeoni.base.mistakes import explain
 
 
 class Config(BaseModel):
     """Base of every settings model: frozen, and an unknown key is an error, never swallowed."""
 
     # A number where a name is wanted is that name: data.label=1, task.labels=[1,2].
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False
+    )
+
+    @classmethod
+    def further_keys(cls) -> list[str]:
+        """Right keys inside sections that are checked elsewhere, with their paths: for suggestions."""
+        return []
 
 
 C = TypeVar("C", bound=Config)
 
 
-def parse(model: type[C], values: Mapping[str, Any], *, where: str = "recipe") -> C:
+def parse(
+    model: type[C],
+    values: Mapping[str, Any],
+    *,
+    where: str = "recipe",
+    within: str = "",
+    missing: Mapping[str, str] | None = None,
+) -> C:
     """Validate ``values`` as ``model``.
+
+    Args:
+        model: what they should be.
+        values: by key.
+        where: a file, or what else messages begin with.
+        within: the section that the values are, for the path of a key.
+        missing: what to do where a key is missing, by key.
 
     Raises:
         UserError: one line a problem, with the key's full path and the nearest right key.
@@ -32,8 +53,13 @@ def parse(model: type[C], values: Mapping[str, Any], *, where: str = "recipe") -
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()]
-        raise UserError(f"{where}: " + f"\n{where}: ".join(lines)) from None
+        problems = error.errors()
+        lines = [explain(model, problem, within) for problem in problems]
+        absent = [str(p["loc"][0]) for p in problems if p["type"] == "missing" and p["loc"]]
+        hints = [missing[key] for key in absent if key in (missing or {})] if missing else []
+        raise UserError(
+            f"{where}: " + f"\n{where}: ".join(lines), hint="\n  → ".join(hints) or None
+        ) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -127,28 +153,3 @@ def _set(target: dict[str, Any], path: Sequence[str], value: Any) -> None:
         old["name"] = value
     else:
         target[path[-1]] = value
-
-
-def _explain(model: type[BaseModel], problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
-    name = ".".join(path)
-    if problem["type"] == "extra_forbidden":
-        hint = suggest(path[-1], _keys(model, path[:-1]))
-        return f"unknown key {name!r}; {hint}" if hint else f"unknown key {name!r}"
-    if problem["type"] == "missing":
-        return f"key {name!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{name}: {message} (got {problem['input']!r})" if name else message
-
-
-def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """Keys of the (nested) model that ``path`` leads to."""
-    for part in path:
-        field = model.model_fields.get(part)
-        inner = field.annotation if field else None
-        options = getattr(inner, "__args__", (inner,))
-        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if not nested:
-            return []
-        model = nested[0]
-    return list(model.model_fields)

@@ -47,6 +47,32 @@ def suggest(name: str, known: list[str]) -> str:
     )
 
 
+def nearest_key(given: str, known: list[str]) -> str | None:
+    """The path among ``known`` that a dotted path was probably meant for.
+
+    The last part counts: in the same section, or in another (``epochs`` for ``train.epochs``), for a
+    little less; so does the whole path (``batch_size`` for ``batch.size``). Initials stand for words
+    (``learning_rate`` for ``lr``).
+    """
+
+    def alike(left: str, right: str) -> float:
+        if "_" in left and "".join(word[:1] for word in left.split("_")) == right:
+            return 1.0
+        return difflib.SequenceMatcher(None, left.lower(), right.lower()).ratio()
+
+    section, _, last = given.rpartition(".")
+
+    def score(path: str) -> float:
+        there, _, name = path.rpartition(".")
+        if there == section:
+            return alike(last, name)
+        return max(alike(given, path), 0.95 * alike(last, name))
+
+    known = [path for path in known if not given.startswith(f"{path}.")]
+    best = max(known, key=score, default=None)
+    return best if best is not None and score(best) >= 0.6 else None
+
+
 def _find_foreign(path: str) -> Any:
     module_name, _, attribute = path.partition(":")
     try:

@@ -100,6 +100,11 @@ def finetune(
     result = run(Path(files[0]) if files else None, *overrides, on_groups=show_groups)
     if distributed.rank():
         return
+    if result.earlier:
+        typer.echo(
+            f"already finished: results from {result.folder}; another folder with --out FOLDER",
+            err=True,
+        )
     if json:
         show.as_json(dict(result.results))
         return

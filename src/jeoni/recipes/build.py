@@ -77,7 +77,7 @@ def task(
 ) -> Task[Any, Any]:
     """A task on a model; what the user leaves open, the data set decides."""
     kind = tasks.find(name)
-    config = parse(kind.config, {**kind.from_data(dataset), **settings}, where="recipe: task")
+    config = parse(kind.config, {**kind.from_data(dataset), **settings}, within="task")
     return kind.task(model=start, config=config, seed=seed)
 
 
@@ -119,7 +119,7 @@ def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
     strategy = lookup.find(STRATEGIES, "full" if name == "auto" else name, "STRATEGY")
     if not isinstance(strategy, Strategy):
         raise UserError(f"{name!r} is not a strategy but {type(strategy).__name__}")
-    config = parse(strategy.config, settings, where="recipe: strategy")
+    config = parse(strategy.config, settings, within="strategy")
     return strategy.groups(start, config)
 
 

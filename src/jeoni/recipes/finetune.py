@@ -2,6 +2,7 @@
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ from jeoni.training.loop import fit
 from jeoni.training.optimizer import GroupRow
 from jeoni.training.result import FitResult
 
+MISSING = {
+    "model": "--model says what to start from: a folder, a run, package:NAME, a hub id or a preset",
+    "data": "--data NAME (jeoni data list), or your own file: data.train=FILE",
+}
+"""What to do where a key is missing."""
 OnGroups = Callable[[list[GroupRow]], None]
 
 
@@ -34,12 +40,14 @@ class FinetuneResult:
         metrics: the dev metrics; with several seeds their medians.
         spread: (smallest, largest) of each metric over the seeds.
         results: all that ``results.json`` holds.
+        earlier: whether all of it is of an earlier call, and this one only read it.
     """
 
     folder: Path
     metrics: Mapping[str, float]
     spread: Mapping[str, tuple[float, float]]
     results: Mapping[str, Any]
+    earlier: bool = False
 
 
 def finetune(
@@ -68,6 +76,7 @@ def finetune(
     if first:
         run.check(folder, full)
     found = run.finished(folder)
+    earlier = found is not None
     if found is not None:
         _check_data_if_there(full, folder)
     else:
@@ -80,7 +89,8 @@ def finetune(
             _keep_best_model(full, runs, folder)
             pages.seeds_report(full, found, folder / run.REPORT)
             run.finish(folder, found)
-    return FinetuneResult(folder, found["metrics"], results.pairs(found["spread"]), found)
+    spread = results.pairs(found["spread"])
+    return FinetuneResult(folder, found["metrics"], spread, found, earlier)
 
 
 def resolve(
@@ -94,7 +104,15 @@ def resolve(
     else:
         values, where = dict(recipe or {}), "recipe"
     values = {k: v for k, v in override({**values, **settings}, overrides).items() if v is not None}
-    return parse(FinetuneRecipe, values, where=where)
+    full = parse(FinetuneRecipe, values, where=where, missing=MISSING)
+    given = values.get("train") or {}
+    if full.train.steps is not None and given.get("epochs") is not None:
+        warnings.warn(
+            f"{where}: train.steps={full.train.steps} decides how long it trains, and "
+            f"train.epochs={given['epochs']} does nothing; train.steps=null lets the epochs decide",
+            stacklevel=2,
+        )
+    return full
 
 
 def _check_data_if_there(recipe: FinetuneRecipe, folder: Path) -> None:

@@ -147,8 +147,12 @@ def finish(folder: Path, results: dict[str, Any]) -> None:
 
 
 def _values(recipe: Config) -> dict[str, Any]:
-    """The recipe as its file has it: a run may be moved."""
-    return recipe.model_dump(mode="json", exclude={"out"})
+    """The recipe as its file has it: a run may be moved, and where steps decide, epochs do nothing."""
+    values = recipe.model_dump(mode="json", exclude={"out"})
+    train = values.get("train", {})
+    if train.get("steps") is not None:
+        train.pop("epochs", None)
+    return values
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from jeoni.base import lookup
 from jeoni.base.config import Config
 from jeoni.data.batching import BatchConfig
 from jeoni.data.catalog import DataConfig
@@ -97,6 +98,18 @@ class FinetuneRecipe(Config):
         if twice := [seed for seed in value if value.count(seed) > 1]:
             raise ValueError(f"{twice[0]} is given twice")
         return value
+
+    @classmethod
+    def further_keys(cls) -> list[str]:
+        """Those of the task types and strategies that are there."""
+        found = []
+        for section, package, attribute in (
+            ("task", "jeoni.tasks", "TASK"),
+            ("strategy", "jeoni.transfer", "STRATEGY"),
+        ):
+            kinds = [lookup.find(package, name, attribute) for name in lookup.names(package)]
+            found += [f"{section}.{key}" for kind in kinds for key in kind.config.model_fields]
+        return list(dict.fromkeys(found))
 
     def folder(self) -> Path:
         """The run folder."""
