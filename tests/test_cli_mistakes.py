@@ -128,6 +128,33 @@ def test_a_hub_id_without_network(jeoni: Run, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
+    ("model", "near"),
+    [
+        ("runs/qb", "runs/qa, runs/stars"),
+        ("runs/strs", "runs/stars, runs/qa"),
+        ("stras", "runs/stars"),
+        ("./runs/qb", "runs/qa, runs/stars"),
+        ("rnus/stars", "runs/stars"),
+        ("bert-bsae", None),
+        ("org/name", None),
+    ],
+)
+def test_a_slip_in_the_name_of_a_run(
+    jeoni: Run, model: str, near: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for place in ("runs/qa/model", "runs/stars", "runs/begun", "other"):
+        Path(place).mkdir(parents=True)
+        if place != "runs/begun":
+            Path(place, "config.json").write_text("{}")
+    told = f"models near there: {near}\n" if near else "→ give a folder"
+    user_error(
+        jeoni("answer", "--model", model, "--question", "Q?", "--context", "C."), "no folder", told
+    )
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["answer", "--question", "Q?"],

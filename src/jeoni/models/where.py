@@ -1,7 +1,9 @@
 """From what a user writes for a model to a folder on this machine."""
 
 import contextlib
+import difflib
 import importlib.util
+import os
 from pathlib import Path
 
 from jeoni.base.errors import UserError
@@ -36,7 +38,29 @@ def resolve(where: str | Path) -> Path:
         raise UserError(f"{folder} is a file", hint="a model is a folder with config.json in it")
     if text.count("/") <= 1 and not text.startswith((".", "/", "~")):
         return _from_hub(text)
-    raise UserError(f"no folder {folder}", hint=f"looked in {folder.resolve().parent}")
+    hint = _near(folder) or f"looked in {folder.resolve().parent}"
+    raise UserError(f"no folder {folder}", hint=hint)
+
+
+def _near(wanted: Path) -> str:
+    """The models beside a folder that is not there, or of a name like its; "" if there are none."""
+
+    def likeness(path: Path) -> float:
+        pairs = ((str(wanted), str(path)), (wanted.name, path.name))
+        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    around = dict.fromkeys((wanted.parent, Path("runs"), Path()))
+    there = [
+        found
+        for place in around
+        if place.is_dir() and os.access(place, os.R_OK)
+        for found in place.iterdir()
+    ]
+    models = [m for m in there if any((m / part / CONFIG).is_file() for part in (".", "model"))]
+    beside = wanted.parent if wanted.parent != Path() else None
+    close = [m for m in models if m.parent == beside or likeness(m) >= 0.7]
+    best = sorted(close, key=lambda m: (-likeness(m), m))[:5]
+    return f"models near there: {', '.join(map(str, best))}" if best else ""
 
 
 def _in_package(path: str) -> Path:
@@ -58,14 +82,12 @@ def _in_package(path: str) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    import os
-
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.safetensors", "pytorch_model*.bin", "vocab.txt"]
     with contextlib.suppress(Exception):  # whatever it is, the model is not in the cache
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-    hint = "give a folder, 'package:NAME', or connect to the network"
+    hint = _near(Path(name)) or "give a folder, 'package:NAME', or connect to the network"
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         raise UserError(f"no folder {name!r}, and HF_HUB_OFFLINE keeps off the hub", hint=hint)
     if not _hub_answers():
