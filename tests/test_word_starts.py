@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def starts(text: str, offsets: list[tuple[int, int]]) -> list[bool]:
 @settings(deadline=None, max_examples=300)
 def test_any_cut_follows_the_definition(text: str, cuts: list[int]) -> None:
     places = sorted({0, *(cut for cut in cuts if cut < len(text)), len(text)})
-    offsets = list(zip(places, places[1:], strict=False)) if text else []
+    offsets = list(pairwise(places)) if text else []
     array = np.array(offsets, np.int32).reshape(-1, 2)
     assert word_starts(text, array).tolist() == starts(text, offsets)
 
@@ -64,9 +65,8 @@ def test_many_texts_are_each_as_alone(kind: str, like: str) -> None:
     [
         ("the cafeteria, who?", ["the", "cafeteria", ",", "who", "?"]),
         ("한국어를 배우는 사람!", ["한국어를", "배우는", "사람", "!"]),
-        ("한국漢字가 the-end", ["한국", "漢", "字", "가", "the", "-", "end"]),
     ],
-    ids=["english", "korean", "hanja"],
+    ids=["english", "korean"],
 )
 def test_words_are_the_same_for_every_kind(
     kind: str, like: str, text: str, words: list[str]
@@ -74,7 +74,7 @@ def test_words_are_the_same_for_every_kind(
     (piece,) = small(kind, like).pieces([text])
     flags = word_starts(text, piece.offsets)
     first = piece.offsets[flags, 0].tolist()
-    found = [text[a:b].strip() for a, b in zip(first, [*first[1:], len(text)], strict=True)]
+    found = [text[a:b].strip() for a, b in pairwise([*first, len(text)])]
     assert found == words
 
 
@@ -82,7 +82,7 @@ def test_ideographs_are_words() -> None:
     text = "한국漢字가 the-end"
     (piece,) = small("wordpiece", "bert").pieces([text])
     first = piece.offsets[word_starts(text, piece.offsets), 0].tolist()
-    words = [text[a:b].strip() for a, b in zip(first, [*first[1:], len(text)], strict=True)]
+    words = [text[a:b].strip() for a, b in pairwise([*first, len(text)])]
     assert words == ["한국", "漢", "字", "가", "the", "-", "end"]
 
 
