@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from jeoni.base.batch import Batch
 from jeoni.nn.activations import ACTIVATIONS
 from jeoni.ops.dropout import Dropout
+from jeoni.ops.vocabulary import Pick, vocabulary_loss
 
 
 class SpanHead(nn.Module):
@@ -115,8 +116,24 @@ class MaskedLMHead(nn.Module):
 
     def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
         """``[n, H]`` (the positions with a target) and the word table ``[V, width]`` to ``[n, V]``."""
-        x = self.norm(self.activation(self.dense(hidden)))
-        return nn.functional.linear(x, words if self.out is None else self.out.weight, self.bias)
+        return nn.functional.linear(self.features(hidden), self.table(words), self.bias)
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """``[n, H]`` to what the table is multiplied with, ``[n, width]``."""
+        result: Tensor = self.norm(self.activation(self.dense(hidden)))
+        return result
+
+    def table(self, words: Tensor) -> Tensor:
+        """The word table, or the head's own."""
+        return words if self.out is None else self.out.weight
+
+    def loss(
+        self, hidden: Tensor, words: Tensor, targets: Tensor, pick: Pick = "none"
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of targets ``[n]``, and tokens picked (see ``ops.vocabulary``)."""
+        return vocabulary_loss(
+            self.features(hidden), self.table(words), self.bias, targets, pick=pick
+        )
 
 
 class SpanBoundaryHead(nn.Module):
@@ -167,10 +184,15 @@ class SpanBoundaryHead(nn.Module):
             places: each one's place in its span, from 0, ``[n]``.
             words: the word table, ``[V, width]``.
         """
+        x = self.features(hidden, left, right, places)
+        return nn.functional.linear(x, words, self.bias)
+
+    def features(self, hidden: Tensor, left: Tensor, right: Tensor, places: Tensor) -> Tensor:
+        """What the word table is multiplied with, ``[n, width]``; arguments as for ``forward``."""
         parts = (hidden[left], hidden[right], self.positions(places).to(hidden.dtype))
         x = self.first_norm(self.activation(self.first(torch.cat(parts, -1))))
-        x = self.second_norm(self.activation(self.second(x)))
-        return nn.functional.linear(x, words, self.bias)
+        result: Tensor = self.second_norm(self.activation(self.second(x)))
+        return result
 
 
 class LanguageModelHead(nn.Module):
@@ -206,10 +228,22 @@ class LanguageModelHead(nn.Module):
 
     def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
         """``[n, H]`` (the positions with a target) and the word table ``[V, H]`` to ``[n, V]``."""
-        if self.scale != 1.0:
-            hidden = hidden * self.scale
-        return nn.functional.linear(
-            hidden, words if self.out is None else self.out.weight, self.bias
+        return nn.functional.linear(self.features(hidden), self.table(words), self.bias)
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """``[n, H]`` to what the table is multiplied with."""
+        return hidden if self.scale == 1.0 else hidden * self.scale
+
+    def table(self, words: Tensor) -> Tensor:
+        """The word table, or the head's own."""
+        return words if self.out is None else self.out.weight
+
+    def loss(
+        self, hidden: Tensor, words: Tensor, targets: Tensor, pick: Pick = "none"
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of targets ``[n]``, and tokens picked (see ``ops.vocabulary``)."""
+        return vocabulary_loss(
+            self.features(hidden), self.table(words), self.bias, targets, pick=pick
         )
 
 

@@ -135,6 +135,16 @@ def add_named(sums: Mapping[str, tuple[float, float]]) -> Sums:
     return total
 
 
+def all_added(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Named numbers added up, over the ranks too; the same on every rank."""
+    total: dict[str, float] = {}
+    for share in gather([dict(one) for one in counts]):
+        for one in share:
+            for name, value in one.items():
+                total[name] = total.get(name, 0.0) + value
+    return total
+
+
 @torch.no_grad()
 def add_gradients(parameters: Sequence[Tensor]) -> None:
     """Sum gradients over the ranks, in one flat bucket.

@@ -26,7 +26,7 @@ from jeoni.training.plan import Plan
 from jeoni.training.result import FitResult
 from jeoni.training.schedule import factor
 from jeoni.training.signals import Interrupted, StopRequest, stop_request
-from jeoni.training.step import Batches, Step
+from jeoni.training.step import Batches, Joint, Step
 
 _logger = logging.getLogger(__name__)
 Evaluate = Callable[[], Mapping[str, float]]
@@ -195,6 +195,8 @@ class _Run:
 
     def accumulate(self, micro: Sequence[Batch]) -> list[float]:
         """Gradients of the summed loss of this rank's share; the loss, its count, and the tokens."""
+        if isinstance(self.step, Joint):
+            self.step.expect(distributed.all_added([self.step.counts(batch) for batch in micro]))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         count = tokens = 0.0
         for batch in micro:

@@ -1,7 +1,7 @@
 """The two things that the loop is given: something that trains, and where its batches come from."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -18,6 +18,23 @@ class Step(Protocol):
 
     def __call__(self, batch: Batch) -> Loss:
         """Loss of one batch: a sum and a count (see ``Loss``)."""
+        ...
+
+
+@runtime_checkable
+class Joint(Step, Protocol):
+    """A step of several losses, each to be averaged over its own targets.
+
+    One count cannot do that: before a step the loop adds up the targets of the whole global batch, and the
+    step divides each loss by its own.
+    """
+
+    def counts(self, batch: Batch) -> Mapping[str, float]:
+        """Targets by name, known before the batch is computed."""
+        ...
+
+    def expect(self, counts: Mapping[str, float]) -> None:
+        """The sums of ``counts`` over all micro-batches and ranks of the step that comes next."""
         ...
 
 

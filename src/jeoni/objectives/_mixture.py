@@ -1,0 +1,146 @@
+"""Objectives by name, and several of them as one training step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from jeoni.base import lookup
+from jeoni.base.batch import Batch, Loss
+from jeoni.base.config import parse
+from jeoni.base.errors import UserError
+from jeoni.data.chunks import Chunks, Ints
+from jeoni.models.model import Model
+from jeoni.objectives._draft import Noise
+from jeoni.objectives._objective import Objective, ObjectiveType
+
+FOLDER = "jeoni.objectives"
+
+
+def find(name: str) -> ObjectiveType:
+    """The objective of a name, or of a path ``package.module:NAME``.
+
+    Raises:
+        UserError: there is none, or it is something else.
+    """
+    kind = lookup.find(FOLDER, name, "OBJECTIVE")
+    if not isinstance(kind, ObjectiveType):
+        raise UserError(f"{name!r} is not an objective but {type(kind).__name__}")
+    return kind
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """An objective in a mixture."""
+
+    name: str
+    objective: Objective
+    weight: float
+
+
+class Mixture:
+    """One or several objectives as a training ``Step``.
+
+    Every loss is averaged over its own targets in the whole global batch, then weighted and added: that is
+    what ``counts`` and ``expect`` are for (see ``training.step.Joint``).
+
+    Args:
+        parts: the objectives, built on the same model.
+
+    Raises:
+        UserError: objectives that cannot be combined.
+    """
+
+    def __init__(self, parts: Sequence[Weighted]) -> None:
+        self.parts = tuple(parts)
+        _check(self.parts)
+        objectives = [part.objective for part in self.parts]
+        self._layout = next((o for o in objectives if o.arranges), objectives[0])
+        self._lead = objectives[0]
+        self.model = self._lead.model
+        self._expected: Mapping[str, float] = {}
+
+    @property
+    def module(self) -> nn.Module:
+        """What trains."""
+        return self._lead.module
+
+    def room(self, length: int) -> int:
+        """Tokens of a chunk, for sequences of at most ``length`` tokens."""
+        return self._layout.room(length)
+
+    def batch(self, chunks: Chunks, indices: Ints, noise: Noise) -> Batch:
+        """Chunks laid out, corrupted, with all targets."""
+        draft = self._layout.arrange(chunks, indices, noise)
+        for part in self.parts:
+            draft = part.objective.corrupt(draft, noise)
+        return draft.batch()
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Targets of every loss, and tokens."""
+        found = {"tokens": float(sum(batch.lengths))}
+        for part in self.parts:
+            for number, count in enumerate(part.objective.counts(batch)):
+                found[f"{part.name}/{number}"] = count
+        return found
+
+    def expect(self, counts: Mapping[str, float]) -> None:
+        """What ``counts`` adds up to over the global batch that comes next."""
+        self._expected = counts
+
+    def __call__(self, batch: Batch) -> Loss:
+        """This batch's share of the weighted sum of means; the shares' counts sum to 1."""
+        counts, whole = self.counts(batch), self._expected
+        if not whole:
+            whole = counts
+        hidden = self._lead.run(batch)
+        total = torch.zeros((), device=hidden.device)
+        metrics: dict[str, tuple[float, float]] = {}
+        for part in self.parts:
+            for number, loss in enumerate(part.objective.losses(hidden, batch)):
+                targets = whole[f"{part.name}/{number}"]
+                if loss.count:
+                    total = total + loss.total * (part.weight * loss.weight / targets)
+                suffix = f"_{number + 1}" if number else ""
+                metrics[f"{part.name}_loss{suffix}"] = (float(loss.total.detach()), loss.count)
+                metrics |= {f"{part.name}_{name}": value for name, value in loss.metrics.items()}
+        return Loss(total, counts["tokens"] / whole["tokens"], metrics)
+
+
+def build(chosen: Mapping[str, float | Mapping[str, Any]], model: Model, *, seed: int) -> Mixture:
+    """The objectives of a recipe on a model.
+
+    Args:
+        chosen: from name to weight, or to settings, of which ``weight`` is one.
+        model: gets their heads.
+        seed: draws the heads' weights.
+
+    Raises:
+        UserError: no such objective or setting, or ones that cannot be combined.
+    """
+    if not chosen:
+        raise UserError("recipe: no objective", hint=f"known: {', '.join(lookup.names(FOLDER))}")
+    parts = []
+    for name, given in chosen.items():
+        settings = dict(given) if isinstance(given, Mapping) else {"weight": given}
+        weight = settings.pop("weight", 1.0)
+        if not isinstance(weight, int | float) or not weight > 0:
+            raise UserError(f"recipe: objectives.{name}: weight {weight!r} is not above 0")
+        kind = find(name)
+        config = parse(kind.config, settings, where=f"recipe: objectives.{name}")
+        objective = kind.objective(model=model, config=config, seed=seed)
+        parts.append(Weighted(name.rpartition(":")[2], objective, float(weight)))
+    return Mixture(parts)
+
+
+def _check(parts: Sequence[Weighted]) -> None:
+    names = [part.name for part in parts]
+    for part in parts:
+        if part.objective.alone and len(parts) > 1:
+            raise UserError(f"objectives: {part.name} cannot be combined with others ({names})")
+    for what in ("arranges", "corrupts"):
+        both = [part.name for part in parts if getattr(part.objective, what)]
+        if len(both) > 1:
+            raise UserError(f"objectives: {' and '.join(both)} cannot be combined: take one")

@@ -1,0 +1,146 @@
+"""Cross-entropy over a vocabulary: the product with the word table, softmax, loss and gradients at once.
+
+Logits exist for some rows at a time, in the type of the products, and are overwritten by their own
+gradient; never as ``[N, V]``, and never twice.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+ROWS = 1024
+"""Rows whose logits exist at once."""
+_CACHED = 64
+"""Rows that go through softmax together: their float32 values stay in a processor's cache."""
+_BLOCK = 128
+Pick = Literal["none", "best", "drawn"]
+
+
+def vocabulary_loss(
+    features: Tensor,
+    table: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    *,
+    pick: Pick = "none",
+) -> tuple[Tensor, Tensor]:
+    """Sum of the negative log-likelihoods of ``targets`` under ``softmax(features @ table.T + bias)``.
+
+    Under autocast, products are computed in its type; softmax and loss are float32.
+
+    Args:
+        features: what the table is multiplied with, ``[n, H]``.
+        table: ``[V, H]``.
+        bias: ``[V]``.
+        targets: token ids ``[n]``.
+        pick: also a token for each row: the ``best`` one, or one ``drawn`` from the distribution.
+
+    Returns:
+        The loss, a float32 scalar, and the tokens picked ``[n]`` (empty for ``none``).
+    """
+    kind = features.device.type
+    dtype = features.dtype
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+    with torch.autocast(kind, enabled=False):
+        loss, picked = _Loss.apply(features, table, bias, targets, pick, dtype)  # type: ignore[no-untyped-call]
+    return loss, picked
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        table: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        pick: Pick,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor]:
+        x, words = features.to(dtype), table.to(dtype)
+        shift = None if bias is None else bias.to(dtype)
+        learns = any(ctx.needs_input_grad[:3])
+        total = torch.zeros((), device=x.device)
+        picked: list[Tensor] = []
+        d_x = torch.empty_like(x) if learns else None
+        d_words: Tensor | None = None
+        d_bias = torch.zeros(len(table), device=x.device) if learns and bias is not None else None
+        for first in range(0, len(x), ROWS):
+            rows = slice(first, first + ROWS)
+            logits = torch.nn.functional.linear(x[rows], words, shift)
+            total += _through(logits, targets[rows], pick, picked, learns=learns)
+            if d_x is None:
+                continue
+            torch.mm(logits, words, out=d_x[rows])
+            share = logits.t() @ x[rows]
+            d_words = share if d_words is None else d_words.add_(share)
+            if d_bias is not None:
+                d_bias += logits.sum(0, dtype=torch.float32)
+        ctx.save_for_backward(d_x, d_words, d_bias)
+        ctx.kinds = features.dtype, table.dtype
+        found = torch.cat(picked) if picked else targets.new_empty(0)
+        ctx.mark_non_differentiable(found)
+        return total, found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> Any:
+        d_x, d_words, d_bias = ctx.saved_tensors
+        of_features, of_table = ctx.kinds
+        if d_words is None:  # no rows
+            return None, None, None, None, None, None
+        found = [
+            d_x.to(of_features).mul_(grad.to(of_features)) if ctx.needs_input_grad[0] else None,
+            d_words.to(of_table).mul_(grad.to(of_table)) if ctx.needs_input_grad[1] else None,
+            d_bias * grad if d_bias is not None and ctx.needs_input_grad[2] else None,
+        ]
+        return (*found, None, None, None)
+
+
+def _through(
+    logits: Tensor,
+    targets: Tensor,
+    pick: Pick,
+    picked: list[Tensor],
+    *,
+    learns: bool,
+) -> Tensor:
+    """Loss of some rows; their logits become the loss's gradient with respect to them."""
+    total = torch.zeros((), device=logits.device)
+    size = _CACHED if logits.device.type == "cpu" else len(logits)
+    for first in range(0, len(logits), size):
+        own, wanted = logits[first : first + size], targets[first : first + size, None]
+        odds = torch.softmax(own, -1, dtype=torch.float32)
+        # From the likeliest token's odds, which cannot be too small for a logarithm.
+        behind = own.gather(1, wanted).float() - own.amax(-1, keepdim=True).float()
+        total -= (behind + odds.amax(-1, keepdim=True).log()).sum()
+        if pick == "best":
+            picked.append(own.argmax(-1))
+        if pick == "drawn":
+            picked.append(_drawn(odds))
+        if learns:
+            odds.scatter_add_(1, wanted, torch.full_like(behind, -1.0))
+            own.copy_(odds)
+    return total
+
+
+def _drawn(odds: Tensor) -> Tensor:
+    """A column for each row, in proportion to ``odds [n, V]``: first a block of columns, then one of it.
+
+    The same distribution as the largest of logits plus Gumbel noise, for one random number a row instead of
+    one a column.
+    """
+    count, columns = odds.shape
+    padded = torch.nn.functional.pad(odds, (0, -columns % _BLOCK))
+    blocks = padded.view(count, -1, _BLOCK)
+    sums = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    level = torch.rand(count, 1, dtype=torch.float64, device=odds.device) * sums[:, -1:]
+    block = torch.searchsorted(sums, level, right=True).clamp_(max=sums.shape[1] - 1)
+    before = torch.where(block > 0, sums.gather(1, (block - 1).clamp_(min=0)), 0.0)
+    inner = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK))[:, 0]
+    within = inner.double().cumsum(-1)
+    place = torch.searchsorted(within, level - before, right=True)
+    # Rounding may carry the level just over the block's end: its last column with any odds then.
+    last = _BLOCK - 1 - (inner > 0).flip(-1).to(torch.int8).argmax(-1, keepdim=True)
+    return (block * _BLOCK + torch.minimum(place, last))[:, 0]
