@@ -1,5 +1,6 @@
 """Objectives by name, and several of them as one training step."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,8 @@ class Mixture:
         self._lead = objectives[0]
         self.model = self._lead.model
         self._expected: Mapping[str, float] = {}
+        self._weights: dict[str, float] = {}
+        self._likelihoods: set[str] = set()
 
     @property
     def module(self) -> nn.Module:
@@ -103,10 +106,25 @@ class Mixture:
                 targets = whole[f"{part.name}/{number}"]
                 if loss.count:
                     total = total + loss.total * (part.weight * loss.weight / targets)
-                suffix = f"_{number + 1}" if number else ""
-                metrics[f"{part.name}_loss{suffix}"] = (float(loss.total.detach()), loss.count)
-                metrics |= {f"{part.name}_{name}": value for name, value in loss.metrics.items()}
+                name = f"{part.name}_{loss.name}"
+                self._weights[name] = part.weight * loss.weight
+                self._likelihoods |= {name} if loss.perplexity else set()
+                metrics[name] = (float(loss.total.detach()), loss.count)
+                metrics |= {f"{part.name}_{key}": value for key, value in loss.metrics.items()}
         return Loss(total, counts["tokens"] / whole["tokens"], metrics)
+
+    def figures(self, sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        """Means of what was added up: the weighted loss first, then losses, perplexities and the rest.
+
+        Args:
+            sums: what ``__call__`` gave as metrics, added up.
+        """
+        means = {name: value / count for name, (value, count) in sums.items() if count}
+        found = {"loss": sum(self._weights.get(name, 0.0) * mean for name, mean in means.items())}
+        found |= means
+        for name in self._likelihoods & means.keys():
+            found[name.removesuffix("loss") + "perplexity"] = math.exp(min(means[name], 50.0))
+        return found
 
 
 def build(chosen: Mapping[str, float | Mapping[str, Any]], model: Model, *, seed: int) -> Mixture:

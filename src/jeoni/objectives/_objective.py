@@ -24,12 +24,16 @@ class Part:
         total: sum over the targets, float32 scalar with gradient.
         count: targets.
         weight: of this loss beside the objective's others.
+        name: in logs, behind the objective's; ends with ``loss``.
+        perplexity: whether it is the negative log-likelihood of tokens, so that its exponential is one.
         metrics: other figures as (sum, count).
     """
 
     total: Tensor
     count: float
     weight: float = 1.0
+    name: str = "loss"
+    perplexity: bool = False
     metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 

@@ -49,9 +49,9 @@ class MaskedLM(Objective):
         loss, best = head.loss(hidden[batch.targets[MASKED]], words, targets, picks)
         count = float(len(targets))
         if self.model.training:
-            return [Part(loss, count)]
+            return [Part(loss, count, perplexity=True)]
         right = float((best == targets).sum())
-        return [Part(loss, count, metrics={"accuracy": (right, count)})]
+        return [Part(loss, count, perplexity=True, metrics={"accuracy": (right, count)})]
 
 
 def mask(

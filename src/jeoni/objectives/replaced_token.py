@@ -97,10 +97,8 @@ class ReplacedToken(Objective):
         logits = head(self.model(read)).float()
         detection = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="sum")
         count = float(len(logits))
-        filled, found = (
-            Part(loss, float(len(wanted))),
-            Part(detection, count, self.config.detection),
-        )
+        filled = Part(loss, float(len(wanted)), name="generator_loss", perplexity=True)
+        found = Part(detection, count, weight=self.config.detection, name="detection_loss")
         if self.model.training:
             return [filled, found]
         return [filled, replace(found, metrics=_figures(logits, truth, places))]
