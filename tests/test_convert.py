@@ -303,8 +303,37 @@ def test_on_the_command_line(old: Path, tmp_path: Path) -> None:
         "loads in transformers as BertForPreTraining",
     ):  # fmt: skip
         assert part in plain.output, part
+    count = len(load_file(tmp_path / "a" / WEIGHTS))
+    assert f"names: {count - 12} as they were, 12 new, 3 left out" in plain.output
+    assert f"weights: {count} tensors, float32 as before; " in plain.output
     command = ["convert", str(old), str(tmp_path / "b"), "--dtype", "bfloat16", "--json"]
     found = json.loads(CliRunner().invoke(app, command).stdout)
     assert found["folder"] == str(tmp_path / "b")
     assert found["dtypes"] == {"bfloat16": len(found["kept"]) + 12}
     assert isinstance(jeoni.convert(old, tmp_path / "c"), Conversion)
+    again = CliRunner().invoke(app, ["convert", str(tmp_path / "b"), str(tmp_path / "d")]).output
+    assert f"weights: {count} tensors, bfloat16 as before; " in again
+    command = ["convert", str(tmp_path / "b"), str(tmp_path / "e"), "--dtype", "float32"]
+    assert (
+        f"{count} tensors, now float32 (before: bfloat16)"
+        in CliRunner().invoke(app, command).output
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [("", "{tmp}", "model's name is empty"), (" ", "{tmp}", "model's name is empty"),
+     ("{old}", "", "new folder's name is empty")],
+)  # fmt: skip
+def test_names_that_are_empty(
+    source: str, target: str, message: str, old: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Not taken for the folder that one is in, even where that is a model."""
+    monkeypatch.chdir(old)
+    before = content(old)
+    places = {"old": old, "tmp": tmp_path / "new"}
+    with pytest.raises(UserError, match=message):
+        convert(source.format(**places), target.format(**places))
+    assert content(old) == before
+    assert not (tmp_path / "new").exists()

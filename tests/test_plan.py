@@ -211,12 +211,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"gpu": "h20"}, "no processor named 'h20'\n.*did you mean 'h200'"),
     ({"gpu": "t4", "precision": "bf16"}, "t4 has no peak figure for bf16\n.*fp16, fp32"),
     ({"batch_tokens": 100}, "100 tokens is fewer than one sequence of 512"),
-    ({"tokens": 0}, "tokens is out of range"),
-    ({"tokens": float("inf")}, "tokens is out of range"),
-    ({"gpus": 0}, "gpus is out of range"),
-    ({"utilization": 1.5}, "utilization is out of range"),
-    ({"sequence": 0}, "sequence is out of range"),
-    ({"bandwidth": 0}, "bandwidth is out of range"),
+    ({"tokens": 0}, "^tokens must be at least 1, and finite, not (0|inf)"),
+    ({"tokens": float("inf")}, "^tokens must be at least 1, and finite, not (0|inf)"),
+    ({"gpus": 0}, "^gpus must be at least 1, and finite, not 0"),
+    ({"utilization": 1.5}, "^utilization must be above 0, and 1 at most, not 1.5"),
+    ({"utilization": float("nan")}, "^utilization must be above 0"),
+    ({"batch_tokens": -5}, "^batch_tokens must be at least 1, and finite, not -5"),
+    ({"micro_batch": 0}, "^micro_batch must be at least 1"),
+    ({"sequence": 0}, "^sequence must be at least 1, and finite, not 0"),
+    ({"bandwidth": 0}, "^bandwidth must be above 0, and finite .*not 0"),
 ]
 
 
@@ -245,3 +248,18 @@ def test_on_the_command_line() -> None:
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).output)
     assert found["flops"] == jeoni.plan("bert-large", tokens=250e9).flops
     assert {w["name"] for w in found["ways"]} == {"data-parallel", "fully sharded"}
+
+
+def test_where_not_one_sequence_fits() -> None:
+    """No count of sequences, and no times that nothing could have."""
+    from typer.testing import CliRunner
+
+    from jeoni.cli.main import app
+
+    command = ["plan", "--model", "gpt3-175b", "--tokens", "300e9", "--gpus", "2", "--gpu", "t4"]
+    out = CliRunner().invoke(app, command).output
+    assert "Nothing fits" in out
+    ways = [line for line in out.splitlines() if "data-parallel │" in line or "sharded │" in line]
+    assert len(ways) == 4
+    assert all("not one" in line and line.count("–") == 3 for line in ways)
+    assert "0 x" not in out

@@ -25,6 +25,7 @@ from jeoni.models.families.static import FAMILY, StaticSpec
 from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 from jeoni.tasks.classification import TASK
+from shell import Run
 from vector_files import FORMATS, WORDS, table
 
 VALUES = table()
@@ -277,10 +278,20 @@ def test_a_classifier_learns_on_them(tmp_path: Path) -> None:
 
 def test_described_in_numbers(tmp_path: Path) -> None:
     found = describe(load(tmp_path).save(tmp_path / "a"))
-    assert (found.parameters.total, found.operations.body) == (0, 0)
-    assert [row.what for row in found.parts] == ["table, 11 x 5, not trained and not counted"]
+    p, m = found.parameters, found.memory
+    assert (p.total, p.fixed, p.body, p.embedding, found.operations.body) == (55, 55, 55, 55, 0)
+    assert (m.weights_fp32, m.gradients, m.optimizer) == (220, 0, 0)
+    assert sum(row.parameters for row in found.parts) == 55
+    assert [row.what for row in found.parts] == ["table, 11 x 5, does not train"]
     trained = describe(static.load(tmp_path / "glove.txt", trainable=True).save(tmp_path / "b"))
-    assert trained.parameters.total == 55
+    assert (trained.parameters.total, trained.parameters.fixed) == (55, 0)
+    assert trained.memory.gradients == 220
+
+
+def test_shown_what_trains_and_what_does_not(jeoni: Run, tmp_path: Path) -> None:
+    shown = jeoni("models", "show", str(load(tmp_path).save(tmp_path / "a"))).out
+    assert "55 parameters, none of them trained" in " ".join(shown.split())
+    assert "training, for each parameter" in shown
 
 
 def edited(change: Any) -> Any:

@@ -7,7 +7,10 @@ strategy needs no change to jeoni.
 
 import difflib
 import importlib
+import os
 import pkgutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jeoni.base.errors import UserError
@@ -71,6 +74,31 @@ def nearest_key(given: str, known: list[str]) -> str | None:
     known = [path for path in known if not given.startswith(f"{path}.")]
     best = max(known, key=score, default=None)
     return best if best is not None and score(best) >= 0.6 else None
+
+
+def near_folders(wanted: Path, holding: Sequence[str]) -> str:
+    """A hint with the folders beside one that is not there, or of a name like its; "" if there are none.
+
+    Args:
+        wanted: what was looked for.
+        holding: files of which a folder must have one.
+    """
+
+    def likeness(path: Path) -> float:
+        pairs = ((str(wanted), str(path)), (wanted.name, path.name))
+        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    around = dict.fromkeys((wanted.parent, Path("runs"), Path()))
+    there = [f for p in around if p.is_dir() and os.access(p, os.R_OK) for f in p.iterdir()]
+    beside = wanted.parent if wanted.parent != Path() else None
+    close = [
+        folder
+        for folder in there
+        if (folder.parent == beside or likeness(folder) >= 0.7)
+        and any((folder / name).is_file() for name in holding)
+    ]
+    best = sorted(close, key=lambda folder: (-likeness(folder), folder))[:5]
+    return f"models near there: {', '.join(map(str, best))}" if best else ""
 
 
 def _find_foreign(path: str) -> Any:

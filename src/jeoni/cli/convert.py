@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jeoni.models.convert import Conversion
 
 
@@ -65,14 +67,29 @@ def _print(done: "Conversion") -> None:
         typer.echo(f"warning: {note}", err=True)
     _listing("renamed", [f"{old} -> {new}" for old, new in done.renamed])
     _listing("left out", [f"{name}: {why}" for name, why in done.left_out])
-    typer.echo(f"kept as they were: {len(done.kept)}")
-    types = ", ".join(f"{count} {name}" for name, count in done.dtypes.items())
+    kept, renamed, left = len(done.kept), len(done.renamed), len(done.left_out)
+    typer.echo(f"names: {kept} as they were, {renamed} new, {left} left out")
     size = quantity(sum(done.files.values()), "B")
     count = f"{len(done.files)} file{'s' if len(done.files) > 1 else ''}"
-    typer.echo(f"written: {types} tensors, {quantity(done.parameters)} numbers, {size} in {count}")
+    typer.echo(f"weights: {_types(done)}; {quantity(done.parameters)} numbers, {size} in {count}")
     if done.copied:
         typer.echo(f"taken along: {', '.join(done.copied)}")
     typer.echo(f"{done.folder}: {done.family}, loads in transformers as {done.architecture}")
+
+
+def _types(done: "Conversion") -> str:
+    """``103 tensors, now bfloat16 (before: float32)``."""
+    count = sum(done.dtypes.values())
+    now = _counted(done.dtypes)
+    if done.before == done.dtypes:
+        return f"{count} tensors, {now} as before"
+    return f"{count} tensors, now {now} (before: {_counted(done.before)})"
+
+
+def _counted(types: "Mapping[str, int]") -> str:
+    if len(types) == 1:
+        return next(iter(types))
+    return ", ".join(f"{count} {name}" for name, count in types.items())
 
 
 def _listing(what: str, lines: list[str]) -> None:

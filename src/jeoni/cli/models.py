@@ -71,13 +71,21 @@ def show_(
         show.as_json(asdict(found))
         return
     show.table(
-        f"{found.name} ({found.family}): {found.parameters.total:,} parameters",
+        f"{found.name} ({found.family}): {found.parameters.total:,} parameters{_trained(found)}",
         ("part", "what", "times", "parameters"),
         [(row.name, row.what, row.times, row.parameters) for row in found.parts],
     )
     show.table("", ("", "", ""), _figures(found))
     for line in found.assumptions:
         typer.echo(f"  {line}")
+
+
+def _trained(found: "Description") -> str:
+    """What of the parameters trains, where that is not all."""
+    if not found.parameters.fixed:
+        return ""
+    rest = found.parameters.total - found.parameters.fixed
+    return f", {rest:,} of them trained" if rest else ", none of them trained"
 
 
 def _figures(found: "Description") -> list[tuple[str, str, str]]:
@@ -94,7 +102,7 @@ def _figures(found: "Description") -> list[tuple[str, str, str]]:
         ("", "of which attention", quantity(o.attention, "FLOP")),
         ("", "of which heads", quantity(o.heads, "FLOP")),
         ("", "training", quantity(o.training, "FLOP")),
-        ("", "training, by parameters", f"{o.per_parameter:.2f} FLOP"),
+        ("", "training, for each parameter", f"{o.per_parameter:.2f} FLOP (rule of thumb: 6)"),
         ("memory", "weights, float32", quantity(m.weights_fp32, "B")),
         ("", "weights, bfloat16", quantity(m.weights_bf16, "B")),
         ("", "gradients", quantity(m.gradients, "B")),

@@ -1,8 +1,11 @@
 """``jeoni plan``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from jeoni.recipes.plan_ways import Way
 
 
 def plan(
@@ -73,7 +76,16 @@ def plan(
     title = f"{found.model}: {sizes}"
     rows = [(line.what, _amount(line.value, line.unit), line.basis) for line in found.lines]
     show.table(title, ("", "", "rests on"), rows)
-    columns = ("", "recomputed", "sequences", "memory each", "fits", "a step", "mostly", "days")
+    columns = (
+        "",
+        "recomputed",
+        "sequences x rounds",
+        "memory each",
+        "fits",
+        "a step",
+        "mostly",
+        "days",
+    )
     show.table(
         f"{found.gpus:,} x {found.device}",
         columns,
@@ -81,12 +93,10 @@ def plan(
             (
                 way.name,
                 way.recompute,
-                f"{way.micro_batch} x {way.rounds}",
+                f"{way.micro_batch} x {way.rounds}" if way.micro_batch else "not one",
                 show.quantity(way.memory, "B"),
                 "yes" if way.fits else "no",
-                _amount(way.step_seconds, "s"),
-                "network" if way.traffic_seconds > way.compute_seconds else "products",
-                way.days,
+                *(_times(way) if way.micro_batch else (None, None, None)),
             )
             for way in found.ways
         ],
@@ -104,6 +114,12 @@ def plan(
         "copies in the\nprecision of the products; activations as in jeoni models show. jeoni's own loop "
         "is data-parallel."
     )
+
+
+def _times(way: "Way") -> tuple[str, str, float]:
+    """Of a step, what most of it is, and days of all."""
+    mostly = "network" if way.traffic_seconds > way.compute_seconds else "products"
+    return _amount(way.step_seconds, "s"), mostly, way.days
 
 
 def _amount(value: float, unit: str) -> str:

@@ -5,7 +5,7 @@ import re
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ class Conversion:
         renamed: old and new name.
         left_out: name, and why.
         dtypes: how many tensors there are of each type.
+        before: the same in the source, of those that are still there.
         parameters: numbers in all tensors.
         files: files with weights, and their bytes.
         copied: other files that were taken along.
@@ -61,6 +62,7 @@ class Conversion:
     renamed: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...]
     dtypes: Mapping[str, int]
+    before: Mapping[str, int]
     parameters: int
     files: Mapping[str, int]
     copied: tuple[str, ...]
@@ -99,6 +101,8 @@ def convert(
         raise UserError(f"no layout named {to!r}", hint="there is hf, Hugging Face's")
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"no type named {dtype!r}", hint=f"there are {', '.join(DTYPES)}")
+    if not str(target):
+        raise UserError("the new folder's name is empty", hint="jeoni convert SRC DST")
     limit = _bytes(max_shard)
     published = hub.foreign(source)
     folder = published[1].source if published else hub.described(source, family=family)[0]
@@ -116,9 +120,9 @@ def convert(
         name: _cast(name, tensor, DTYPES[dtype] if dtype else before.get(name, tensor.dtype))
         for name, tensor in tensors.items()
     }
-    types = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values())
+    types = _types(tensor.dtype for tensor in tensors.values())
     config = write_config(model)
-    config["torch_dtype"] = types.most_common(1)[0][0]
+    config["torch_dtype"] = max(types, key=types.__getitem__)
     with _whole_folder(destination) as temporary:
         sizes = _write_weights(temporary, tensors, limit)
         if published and model._tokenizer is not None:
@@ -132,12 +136,18 @@ def convert(
         kept=tuple(old for old, new in names.items() if old == new),
         renamed=tuple((old, new) for old, new in names.items() if new not in (None, old)),
         left_out=tuple((old, _why(old, model.family)) for old, new in names.items() if new is None),
-        dtypes=dict(types),
+        dtypes=types,
+        before=_types(before.values()),
         parameters=sum(tensor.numel() for tensor in tensors.values()),
         files=sizes,
         copied=copied,
         notes=tuple(str(w.message).replace(f"{folder}: ", "") for w in caught),
     )
+
+
+def _types(kinds: Iterable[torch.dtype]) -> dict[str, int]:
+    """How often each type occurs."""
+    return dict(Counter(str(kind).removeprefix("torch.") for kind in kinds))
 
 
 def _bytes(size: int | str) -> int:

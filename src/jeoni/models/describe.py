@@ -18,6 +18,7 @@ from jeoni.models.heads import build_head, language_model_head, masked_lm_head
 from jeoni.models.model import Model
 from jeoni.models.parts import PartRow, part_rows
 from jeoni.models.spec import ArchSpec
+from jeoni.nn.embeddings import FrozenTable
 
 PRETRAINED = {  # kinds of heads that pretraining trains, and the share of the tokens that they predict
     "masked_lm": 0.15,
@@ -37,7 +38,8 @@ class Parameters:
     """Counts; what is shared or tied counts once.
 
     Attributes:
-        total: body and pretraining heads.
+        total: body and pretraining heads, with what does not train.
+        fixed: of it, tables that do not train (static vectors).
         body: all but heads.
         embedding: tables, and what is between them and the first block.
         blocks: all blocks together.
@@ -47,6 +49,7 @@ class Parameters:
     """
 
     total: int
+    fixed: int
     body: int
     embedding: int
     blocks: int
@@ -196,15 +199,17 @@ def pretraining_heads(family: Family, named: Iterable[str] = ()) -> list[str]:
 
 def parameters(model: Model) -> Parameters:
     """How many parameters there are, and where."""
-    body = dict(model.backbone.named_parameters())
-    sizes = {name: p.numel() for name, p in body.items()}
+    sizes = {name: p.numel() for name, p in model.backbone.named_parameters()}
+    tables = [part for part in model.backbone.modules() if isinstance(part, FrozenTable)]
+    fixed = sum(part.weight.numel() for part in tables)
     blocks = sum(n for name, n in sizes.items() if ".blocks." in f".{name}")
     embedding = sum(n for name, n in sizes.items() if model.layer_of(f"backbone.{name}") == 0)
     heads = {kind: hub.parameter_count(head) for kind, head in model.heads.items()}
     return Parameters(
-        total=hub.parameter_count(model),
-        body=sum(sizes.values()),
-        embedding=embedding,
+        total=hub.parameter_count(model) + fixed,
+        fixed=fixed,
+        body=sum(sizes.values()) + fixed,
+        embedding=embedding + fixed,
         blocks=blocks,
         per_block=tuple(_per_block(model.backbone)),
         other=sum(sizes.values()) - blocks - embedding,
@@ -232,7 +237,8 @@ def operations(model: Model, length: int) -> Operations:
 
 def memory(model: Model, length: int, batch: int) -> Memory:
     """Bytes, in training on one device and in use."""
-    count = hub.parameter_count(model)
+    found = parameters(model)
+    count, trained = found.total, found.total - found.fixed
     written, read = cost.cached_numbers(model.backbone)
     kept, fused = (
         round(batch * length * activations(model, Kept(length=length, fused=fused)))
@@ -241,8 +247,8 @@ def memory(model: Model, length: int, batch: int) -> Memory:
     return Memory(
         weights_fp32=FP32 * count,
         weights_bf16=BF16 * count,
-        gradients=FP32 * count,
-        optimizer=2 * FP32 * count,
+        gradients=FP32 * trained,
+        optimizer=2 * FP32 * trained,
         batch=batch,
         activations=kept,
         activations_fused=fused,
@@ -274,7 +280,8 @@ def assumptions(model: Model, length: int) -> Iterator[str]:
         yield "the vocabulary layer is computed for the 15% of the tokens that are predicted (BERT, 3.1)"
     if _stacks(model) == 2:
         yield "as many tokens are written as are read; per token of either kind"
-    yield "memory: float32 weights, gradients and AdamW's averages: 16 bytes a parameter"
+    fixed = ", 4 one that does not train" if parameters(model).fixed else ""
+    yield f"memory: float32 weights, gradients and AdamW's averages: 16 bytes a parameter{fixed}"
     yield "activations: an estimate of what autograd keeps, in bfloat16 (after Korthikanti et al. 2022, 4)"
 
 

@@ -108,7 +108,11 @@ def foreign(where: str | Path) -> tuple[Family, Published] | None:
 def knowing(where: str | Path) -> Family | None:
     """The family that knows a path which is not in Hugging Face layout; little is read."""
     path = Path(where).expanduser()
-    if not path.exists() or any((path / part / CONFIG).exists() for part in (".", "model")):
+    if (
+        not str(where)
+        or not path.exists()
+        or any((path / part / CONFIG).exists() for part in (".", "model"))
+    ):
         return None
     families = (own_family(name) for name in lookup.names(FAMILIES))
     return next((own for own in families if own.foreign and own.foreign.knows(path)), None)

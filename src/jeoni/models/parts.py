@@ -30,7 +30,7 @@ class PartRow:
             ``0,2...94`` where they take turns).
         what: in words.
         times: how often a forward pass calls it.
-        parameters: of all of them.
+        parameters: of all of them; of a table that does not train, its numbers.
     """
 
     name: str
@@ -95,8 +95,9 @@ def _block(name: str) -> str:
 
 
 def _size(module: nn.Module, seen: set[int]) -> int:
-    """Parameters that no row before has counted."""
-    new = {id(p): p.numel() for p in module.parameters() if id(p) not in seen}
+    """Parameters (and numbers of tables that do not train) that no row before has counted."""
+    tables = [part.weight for part in module.modules() if isinstance(part, FrozenTable)]
+    new = {id(p): p.numel() for p in (*module.parameters(), *tables) if id(p) not in seen}
     seen.update(new)
     return sum(new.values())
 
@@ -120,7 +121,7 @@ def _(module: nn.Embedding) -> str:
 @what.register
 def _(module: FrozenTable) -> str:
     rows, width = module.weight.shape
-    return f"table, {rows:,} x {width:,}, not trained and not counted"
+    return f"table, {rows:,} x {width:,}, does not train"
 
 
 @what.register

@@ -1,14 +1,15 @@
 """From what a user writes for a model to a folder on this machine."""
 
 import contextlib
-import difflib
 import importlib.util
-import os
 from pathlib import Path
 
 from jeoni.base.errors import UserError
+from jeoni.base.lookup import near_folders
 
 CONFIG = "config.json"
+MODEL = (CONFIG, f"model/{CONFIG}")
+"""What there is of a model, or of a run with one."""
 
 
 def resolve(where: str | Path) -> Path:
@@ -23,6 +24,10 @@ def resolve(where: str | Path) -> Path:
         UserError: nothing there; the message says what was looked for.
     """
     text = str(where)
+    if not text.strip():
+        raise UserError(
+            "the model's name is empty", hint="a folder, a run, package:NAME, a hub id or a preset"
+        )
     if text.startswith("package:"):
         return _in_package(text.removeprefix("package:"))
     folder = Path(where).expanduser()
@@ -38,29 +43,8 @@ def resolve(where: str | Path) -> Path:
         raise UserError(f"{folder} is a file", hint="a model is a folder with config.json in it")
     if text.count("/") <= 1 and not text.startswith((".", "/", "~")):
         return _from_hub(text)
-    hint = _near(folder) or f"looked in {folder.resolve().parent}"
+    hint = near_folders(folder, MODEL) or f"looked in {folder.resolve().parent}"
     raise UserError(f"no folder {folder}", hint=hint)
-
-
-def _near(wanted: Path) -> str:
-    """The models beside a folder that is not there, or of a name like its; "" if there are none."""
-
-    def likeness(path: Path) -> float:
-        pairs = ((str(wanted), str(path)), (wanted.name, path.name))
-        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
-
-    around = dict.fromkeys((wanted.parent, Path("runs"), Path()))
-    there = [
-        found
-        for place in around
-        if place.is_dir() and os.access(place, os.R_OK)
-        for found in place.iterdir()
-    ]
-    models = [m for m in there if any((m / part / CONFIG).is_file() for part in (".", "model"))]
-    beside = wanted.parent if wanted.parent != Path() else None
-    close = [m for m in models if m.parent == beside or likeness(m) >= 0.7]
-    best = sorted(close, key=lambda m: (-likeness(m), m))[:5]
-    return f"models near there: {', '.join(map(str, best))}" if best else ""
 
 
 def _in_package(path: str) -> Path:
@@ -82,12 +66,17 @@ def _in_package(path: str) -> Path:
 
 
 def _from_hub(name: str) -> Path:
+    import os
+
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.safetensors", "pytorch_model*.bin", "vocab.txt"]
     with contextlib.suppress(Exception):  # whatever it is, the model is not in the cache
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-    hint = _near(Path(name)) or "give a folder, 'package:NAME', or connect to the network"
+    hint = (
+        near_folders(Path(name), MODEL)
+        or "give a folder, 'package:NAME', or connect to the network"
+    )
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         raise UserError(f"no folder {name!r}, and HF_HUB_OFFLINE keeps off the hub", hint=hint)
     if not _hub_answers():

@@ -138,17 +138,10 @@ def _job(
     bandwidth: float | None,
 ) -> Job:  # fmt: skip
     """The question, checked."""
-    wrong = {
-        "tokens": tokens < 1 or not math.isfinite(tokens),
-        "gpus": gpus < 1,
-        "sequence": sequence is not None and sequence < 1,
-        "batch_tokens": batch_tokens is not None and batch_tokens < 1,
-        "micro_batch": micro_batch is not None and micro_batch < 1,
-        "utilization": not 0 < utilization <= 1,
-        "bandwidth": bandwidth is not None and not bandwidth > 0,
-    }
-    if bad := [name for name, is_wrong in wrong.items() if is_wrong]:
-        raise UserError(f"{bad[0]} is out of range", hint="utilization is above 0, and 1 at most")
+    _check(
+        tokens=tokens, gpus=gpus, sequence=sequence, batch_tokens=batch_tokens,
+        micro_batch=micro_batch, utilization=utilization, bandwidth=bandwidth,
+    )  # fmt: skip
     if sequence is not None and model.spec.limit is not None and sequence > model.spec.limit:
         raise UserError(
             f"a sequence of {sequence:,} tokens, but the model has positions for {model.spec.limit:,}"
@@ -171,6 +164,21 @@ def _job(
         share=math.ceil(batch / least), batch_tokens=batch, utilization=utilization,
         bandwidth=bandwidth or device.bandwidth, micro_batch=micro_batch,
     )  # fmt: skip
+
+
+def _check(**numbers: float | None) -> None:
+    """Raise UserError for a number that none can be, with its name and what it should be."""
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        if name == "utilization":
+            right, wanted = 0 < value <= 1, "above 0, and 1 at most"
+        elif name == "bandwidth":
+            right, wanted = 0 < value < math.inf, "above 0, and finite (bytes a second)"
+        else:
+            right, wanted = 1 <= value < math.inf, "at least 1, and finite"
+        if not right:
+            raise UserError(f"{name} must be {wanted}, not {value:g}")
 
 
 def _lines(job: Job, steps: int, ways: tuple[Way, ...], best: int | None) -> Iterator[Line]:
