@@ -1,0 +1,167 @@
+"""The contract of every objective. A new file in ``objectives/`` is tested by being there."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import objective_parts as parts
+from jeoni.base.batch import Batch
+from jeoni.base.config import Config
+from jeoni.base.errors import UserError
+from jeoni.data.chunks import Chunks
+from jeoni.data.token_store import TokenStore
+from jeoni.objectives import _mixture
+from jeoni.objectives._batches import held_out
+from jeoni.objectives._draft import Noise
+from jeoni.objectives._mixture import Mixture
+
+LENGTH = 48
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TokenStore]:
+    """The documents in every family's tokens."""
+    folder = tmp_path_factory.mktemp("stores")
+    return {name: parts.store(folder / name, parts.tokenizer(name)) for name in parts.LIKE}
+
+
+def built(*names: str) -> tuple[Mixture, str]:
+    family = parts.fitting(*names)
+    return parts.mixture(dict.fromkeys(names, 1.0), parts.model(family)), family
+
+
+def check_counts(mix: Mixture, batch: Batch) -> None:
+    """What is known before is what the losses turn out to be over."""
+    objective_counts = mix.counts(batch)
+    mix.expect({})
+    hidden = mix._lead.run(batch)
+    for part in mix.parts:
+        losses = part.objective.losses(hidden, batch)
+        assert [loss.count for loss in losses] == part.objective.counts(batch)
+        for number, loss in enumerate(losses):
+            assert objective_counts[f"{part.name}/{number}"] == loss.count > 0
+            assert loss.total.dtype == torch.float32
+            assert loss.total.shape == ()
+            assert torch.isfinite(loss.total)
+            assert all(count >= 0 for _, count in loss.metrics.values())
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_it_says_what_it_is(name: str) -> None:
+    kind = _mixture.find(name)
+    assert kind.about
+    assert "\n" not in kind.about
+    assert issubclass(kind.config, Config)
+    assert kind.config.__doc__
+    kind.config()
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_counts_are_those_of_the_losses(name: str, stores: dict[str, TokenStore]) -> None:
+    mix, family = built(name)
+    batch = parts.batch(mix, stores[family], length=LENGTH)
+    for training in (True, False):
+        mix.module.train(training)
+        check_counts(mix, batch)
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_the_same_every_time(name: str, stores: dict[str, TokenStore]) -> None:
+    mix, family = built(name)
+    first, again = (parts.batch(mix, stores[family], length=LENGTH) for _ in range(2))
+    assert torch.equal(first.ids, again.ids)
+    assert torch.equal(first.segments, again.segments)
+    assert first.lengths == again.lengths
+    assert first.targets.keys() == again.targets.keys()
+    assert all(torch.equal(first.targets[k], again.targets[k]) for k in first.targets)
+
+
+def sequences(batch: Batch) -> dict[int, list[tuple[list[int], list[int]]]]:
+    """Ids and segments of the sequences, by example."""
+    found: dict[int, list[tuple[list[int], list[int]]]] = {}
+    ids = torch.split(batch.ids, list(batch.lengths))
+    segments = torch.split(batch.segments, list(batch.lengths))
+    for example, own, segment in zip(batch.examples, ids, segments, strict=True):
+        found.setdefault(example, []).append((own.tolist(), segment.tolist()))
+    return found
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_neighbors_make_no_difference(name: str, stores: dict[str, TokenStore]) -> None:
+    mix, family = built(name)
+    chosen = [3, 0, 7, 5, 11]
+    together = parts.batch(mix, stores[family], length=LENGTH, indices=chosen)
+    counts = []
+    for one in chosen:
+        alone = parts.batch(mix, stores[family], length=LENGTH, indices=[one])
+        assert sequences(alone)[one] == sequences(together)[one]
+        counts.append(mix.counts(alone))
+        if alone.decoder is not None and together.decoder is not None:
+            assert sequences(alone.decoder)[one] == sequences(together.decoder)[one]
+    assert parts.summed(counts) == mix.counts(together)
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+@pytest.mark.parametrize("length", [16, LENGTH, 100])
+def test_no_sequence_is_too_long(name: str, length: int, stores: dict[str, TokenStore]) -> None:
+    mix, family = built(name)
+    chunks = Chunks(stores[family], mix.room(length))
+    batch = mix.batch(chunks, np.arange(len(chunks)), Noise(0, 0))
+    assert max(batch.lengths) <= length
+    assert min(batch.lengths) > 0
+    assert sum(batch.lengths) == len(batch.ids)
+    assert int(batch.ids.max()) < mix.model.spec.vocab
+    if batch.decoder is not None:
+        assert max(batch.decoder.lengths) <= length
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_no_room(name: str) -> None:
+    mix, _ = built(name)
+    with pytest.raises(UserError, match="room"):
+        mix.room(0)
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_unknown_settings_are_named(name: str) -> None:
+    with pytest.raises(UserError, match=rf"objectives\.{name}"):
+        parts.mixture({name: {"no_such_setting": 1}}, parts.model(parts.fitting(name)))
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_a_batch_is_learned(name: str, stores: dict[str, TokenStore]) -> None:
+    mix, family = built(name)
+    losses = parts.learn(mix, stores[family], steps=12, length=LENGTH, size=8, fixed=True)
+    assert np.mean(losses[-3:]) < 0.98 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_held_out_text_is_always_the_same(name: str, stores: dict[str, TokenStore]) -> None:
+    mix, family = built(name)
+    first, again = (
+        held_out(stores[family], mix, length=LENGTH, tokens=400, config=parts.BatchConfig())
+        for _ in range(2)
+    )
+    assert [b.ids.tolist() for b in first] == [b.ids.tolist() for b in again]
+    mix.module.eval()
+    mix.expect({})
+    with torch.no_grad():
+        for batch in first:
+            figures = mix(batch).metrics
+            assert f"{name}_loss" in figures
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(parts.NAMES, 2)), ids="+".join)
+def test_pairs_are_combined_or_refused(
+    pair: tuple[str, str], stores: dict[str, TokenStore]
+) -> None:
+    try:
+        mix, family = built(*pair)
+    except UserError as error:
+        assert any(name in str(error) for name in pair)  # noqa: PT017 (which one cannot, it says)
+        return
+    batch = parts.batch(mix, stores[family], length=LENGTH)
+    check_counts(mix, batch)
+    assert {f"{name}_loss" for name in pair} <= mix(batch).metrics.keys()
