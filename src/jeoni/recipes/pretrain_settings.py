@@ -1,0 +1,149 @@
+"""The recipe of pretraining."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from jeoni.base import lookup, rng
+from jeoni.base.config import Config
+from jeoni.base.errors import UserError
+from jeoni.data.batching import BatchConfig
+from jeoni.recipes.settings import TokenizerConfig
+from jeoni.training.config import Factor, TrainConfig
+
+PRESETS = "presets"
+
+
+class PretrainTrain(TrainConfig):
+    """The loop's settings, with what pretraining is published with (Clark et al., 2020, appendix A).
+
+    The last weights are kept, not those of the least loss: a detector's loss rises while its generator
+    gets better.
+    """
+
+    epochs: float = Field(1, gt=0)
+    lr: float = Field(5e-4, gt=0)
+    betas: tuple[Factor, Factor] = (0.9, 0.999)
+    eps: float = Field(1e-6, gt=0)
+    warmup: float = Field(0.05, ge=0)
+    eval_every: int | None = Field(None, ge=1)
+    keep_best: bool = False
+
+
+class PretrainBatch(BatchConfig):
+    """Batch sizes; sequences of pretraining are short, and more of them fit."""
+
+    size: int = Field(32, ge=1)
+    micro_tokens: int = Field(8192, ge=1)
+
+
+class CorpusConfig(Config):
+    """Which text.
+
+    Attributes:
+        store: folder that ``jeoni data prepare`` wrote.
+        text: instead: plain text (one sentence a line, a blank line between documents); prepared in the run
+            folder first. ``sample-en`` and ``sample-ko`` come with jeoni.
+        held_out: share of the documents of ``text`` that is not trained on.
+        share: train on this share of the documents only.
+        held_out_tokens: tokens of the held-out text that are looked at, at most.
+    """
+
+    store: str | None = None
+    text: tuple[str, ...] = ()
+    held_out: float = Field(0.01, gt=0, lt=1)
+    share: float = Field(1.0, gt=0, le=1)
+    held_out_tokens: int = Field(100_000, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_text(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and isinstance(values.get("text"), str):
+            return {**values, "text": (values["text"],)}
+        return values
+
+
+class PretrainRecipe(Config):
+    """Everything that decides a pretraining run.
+
+    Attributes:
+        model: a preset (``jeoni models list``), which starts from random weights, or a checkpoint, which is
+            trained on (domain- and task-adaptive pretraining).
+        family: your own family of models, as ``package.module:NAME``.
+        spec: sizes that differ from the preset's.
+        tokenizer: for presets; by default that of the store, or one learned from ``data.text``.
+        objectives: from name to weight, or to settings with ``weight`` among them.
+        data: which text.
+        length: tokens of a sequence at most, special ones included.
+        train: the loop's settings; ``train.hours`` ends the run by the clock.
+        batch: batch sizes.
+        seed: of weights, order, cuts and corruption.
+        out: run folder.
+        device: ``auto``, ``cpu``, ``cuda``.
+        tensorboard: also write TensorBoard files.
+    """
+
+    model: str
+    family: str | None = None
+    init: Literal["pretrained", "random"] = "pretrained"
+    spec: dict[str, Any] | None = None
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    objectives: dict[str, Any] = Field(default_factory=lambda: {"masked_lm": 1.0})
+    data: CorpusConfig
+    length: int = Field(128, ge=4)
+    train: PretrainTrain = PretrainTrain()
+    batch: PretrainBatch = PretrainBatch()
+    seed: int = 1
+    out: str | None = None
+    device: str = "auto"
+    tensorboard: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, values: Any) -> Any:
+        """``objectives: masked_lm`` for ``{masked_lm: 1.0}``, ``data: FOLDER`` for ``{store: FOLDER}``."""
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        if isinstance(values.get("objectives"), str):
+            values["objectives"] = {values["objectives"]: 1.0}
+        if isinstance(values.get("data"), str):
+            values["data"] = {"store": values["data"]}
+        return values
+
+    @property
+    def strategy(self) -> dict[str, Any]:
+        """Everything trains."""
+        return {"name": "full"}
+
+    def folder(self) -> Path:
+        """The run folder."""
+        if self.out is not None:
+            return Path(self.out)
+        name = "+".join(n.rpartition(":")[2] for n in self.objectives)
+        model = Path(self.model.removeprefix("package:").rstrip("/")).name
+        mark = f"{rng.derive(self.model_dump_json()):x}"[:8]
+        return Path("runs") / f"{name}-{model}-{mark}"
+
+
+def preset_names() -> list[str]:
+    """Recipes that come with jeoni."""
+    folder = files("jeoni.recipes") / PRESETS
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
+
+
+def preset(name: str) -> Path:
+    """The file of a recipe that comes with jeoni.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    known = preset_names()
+    if name not in known:
+        raise UserError(f"there is no recipe {name!r}", hint=lookup.suggest(name, known))
+    return Path(str(files("jeoni.recipes") / PRESETS / f"{name}.yaml"))
