@@ -38,19 +38,28 @@ class Chunks:
         seed: with the epoch, decides where the rests are.
         epoch: number of the pass over the data.
         least: shorter chunks are left out.
+        bounds: where what is cut begins, and the end, if not documents (``store.sentences``).
 
     Attributes:
         starts, stops: places in the store, ``[n]``.
-        documents: number of the document of each, ``[n]``.
+        documents: number of the document (or other piece) of each, ``[n]``.
     """
 
     def __init__(
-        self, store: TokenStore, room: int, *, seed: int = 0, epoch: int = 0, least: int = 8
+        self,
+        store: TokenStore,
+        room: int,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        least: int = 8,
+        bounds: Ints | None = None,
     ) -> None:
         if room < 1:
             raise ValueError(f"no room for tokens: {room}")
         self.store = store
-        first, last = store.documents[:-1], store.documents[1:]
+        bounds = store.documents if bounds is None else bounds
+        first, last = bounds[:-1], bounds[1:]
         lengths = last - first
         counts = -(-lengths // room)
         documents = np.repeat(np.arange(len(lengths)), counts)

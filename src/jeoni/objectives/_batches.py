@@ -50,10 +50,12 @@ class StoreBatches:
         """This rank's micro-batches of a step: every ``world``-th sequence of it."""
         chunks, steps = self._epoch(epoch)
         chosen, noise = steps[step][rank::world], Noise(self.seed, epoch)
+        if self.mixture.whole:
+            return [self.mixture.batch(chunks, chosen, noise)] if len(chosen) else []
         return list(batches(self.mixture, chunks, chosen, noise, self.config.micro_tokens))
 
     def _make_epoch(self, epoch: int) -> tuple[Chunks, list[Ints]]:
-        chunks = Chunks(self.store, self.room, seed=self.seed, epoch=epoch)
+        chunks = self.mixture.cut(self.store, self.room, seed=self.seed, epoch=epoch)
         return chunks, _steps(chunks.lengths, self.config, self.seed, epoch)
 
 
@@ -69,11 +71,15 @@ def held_out(
         tokens: how many at most.
         config: batch sizes.
     """
-    chunks = Chunks(store, mixture.room(length), epoch=HELD_OUT)
+    chunks = mixture.cut(store, mixture.room(length), epoch=HELD_OUT)
     order = rng.generator("held out").permutation(len(chunks))
     chosen = order[np.cumsum(chunks.lengths[order]) <= max(tokens, length)]
     chosen = chosen[np.argsort(-chunks.lengths[chosen], kind="stable")]
-    return list(batches(mixture, chunks, chosen, Noise(0, HELD_OUT), config.eval_tokens))
+    noise = Noise(0, HELD_OUT)
+    if mixture.whole:
+        parts = np.split(chosen, range(config.size, len(chosen), config.size))
+        return [mixture.batch(chunks, part, noise) for part in parts if len(part)]
+    return list(batches(mixture, chunks, chosen, noise, config.eval_tokens))
 
 
 def batches(

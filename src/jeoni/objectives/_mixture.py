@@ -13,6 +13,7 @@ from jeoni.base.batch import Batch, Loss
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints
+from jeoni.data.token_store import TokenStore
 from jeoni.models.model import Model
 from jeoni.objectives._draft import Noise
 from jeoni.objectives._objective import Objective, ObjectiveType
@@ -73,6 +74,15 @@ class Mixture:
     def room(self, length: int) -> int:
         """Tokens of a chunk, for sequences of at most ``length`` tokens."""
         return self._layout.room(length)
+
+    def cut(self, store: TokenStore, room: int, *, seed: int = 0, epoch: int = 0) -> Chunks:
+        """The stretches of a store that sequences are made of in an epoch."""
+        return self._layout.cut(store, room, seed=seed, epoch=epoch)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the sequences of a step must be in one batch."""
+        return any(part.objective.whole for part in self.parts)
 
     def batch(self, chunks: Chunks, indices: Ints, noise: Noise) -> Batch:
         """Chunks laid out, corrupted, with all targets."""

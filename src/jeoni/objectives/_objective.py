@@ -11,6 +11,7 @@ from jeoni.base.batch import Batch
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints
+from jeoni.data.token_store import TokenStore
 from jeoni.models.model import Model
 from jeoni.objectives import _layout
 from jeoni.objectives._draft import Draft, Noise
@@ -56,6 +57,8 @@ class Objective(ABC):
     """Whether it changes tokens."""
     alone: ClassVar[bool] = False
     """Whether it has a forward pass of its own, and so cannot be combined."""
+    whole: ClassVar[bool] = False
+    """Whether it compares sequences, so that those of a step must be in one batch."""
 
     def __init__(self, *, model: Model, config: Any, seed: int = 0) -> None:
         self.model = model
@@ -81,6 +84,10 @@ class Objective(ABC):
         if room < 1:
             raise UserError(f"sequences of {length} tokens have no room for text")
         return room
+
+    def cut(self, store: TokenStore, room: int, *, seed: int = 0, epoch: int = 0) -> Chunks:
+        """The stretches of text that sequences are made of; if not of documents, it ``arranges``, too."""
+        return Chunks(store, room, seed=seed, epoch=epoch)
 
     def arrange(self, chunks: Chunks, indices: Ints, noise: Noise) -> Draft:
         """Chunks as sequences with special tokens.
