@@ -27,9 +27,12 @@ def answer(
 ) -> None:
     """Ask a question about a passage.
 
+    Prints the answer, where it stands in the passage, and how sure the model is.
+
     [bold]Example[/bold]
 
-        jeoni answer --model runs/RUN --question "When did it open?" --context "The bridge opened in 1932."
+        jeoni answer --model runs/RUN --question "When did it open?" \\
+            --context "The bridge opened in 1932."
     """
     from jeoni.cli import show
     from jeoni.serving.predictor import answer as ask

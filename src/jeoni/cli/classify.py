@@ -25,6 +25,8 @@ def classify(
 ) -> None:
     """Label texts with a model that was fine-tuned for classification.
 
+    Prints the likeliest label of each text, and its probability.
+
     [bold]Example[/bold]
 
         jeoni classify --model runs/RUN "정말 재미있는 영화였다" "시간이 아깝다"

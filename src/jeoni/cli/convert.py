@@ -32,7 +32,8 @@ def convert(
 ) -> None:
     """Write a checkpoint anew: safetensors in Hugging Face layout, with today's names.
 
-    It reads what jeoni reads: old names, pytorch_model.bin (without running code), shards.
+    It reads what jeoni reads: old names, pytorch_model.bin (without running
+    code), shards.
 
     [bold]Examples[/bold]
 

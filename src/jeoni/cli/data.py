@@ -19,7 +19,7 @@ def list_(
 ) -> None:
     """List the data sets of the catalog: at hand or not, rows, licence, where it was looked for.
 
-    The environment variable JEONI_DATA names folders with data sets in them (see README).
+    The environment variable JEONI_DATA names folders with data sets in them.
     """
     from jeoni.cli import show
     from jeoni.data.cards import available

@@ -8,10 +8,11 @@ import typer
 def demo(
     folder: Annotated[str, typer.Option(help="Where the demonstration's runs go.")] = "runs/demo",
 ) -> None:
-    """Show what transfer does: the same model, pretrained and from random weights, at the same budget.
+    """Show what transfer does: a model pretrained and from random weights, at the same budget.
 
-    Fine-tunes MiniLM (extra "demo") on the SQuAD sample that comes with jeoni, compares, writes a report,
-    and answers three questions. A second call reuses what the first left.
+    Fine-tunes MiniLM (extra "demo") on the SQuAD sample that comes with jeoni,
+    compares, writes a report, and answers three questions. A second call reuses
+    what the first left.
     """
     from pathlib import Path
 

@@ -8,9 +8,7 @@ import typer
 def evaluate(
     settings: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...", help="data.* and task.* settings, as in finetune."
-        ),
+        typer.Argument(metavar="KEY=VALUE", help="data.* and task.* settings, as in finetune."),
     ] = None,
     model: Annotated[str, typer.Option(help="A run or a model.")] = ...,  # type: ignore[assignment]
     family: Annotated[
@@ -30,13 +28,17 @@ def evaluate(
 ) -> None:
     """Score a trained model with the official metrics of a data set.
 
+    The data set says which metrics; the model knows its task and settings.
+
     [bold]Examples[/bold]
 
         jeoni evaluate --model runs/RUN --data squad-sample
 
-        JEONI_DATA=FOLDER jeoni evaluate --model runs/RUN --data nsmc --split test
+        JEONI_DATA=FOLDER jeoni evaluate --model runs/RUN --data nsmc \\
+            --split test
 
-        jeoni evaluate --model runs/RUN data.dev=mine.json task.no_answer=true data.metric=squad_v2
+        jeoni evaluate --model runs/RUN data.dev=mine.json \\
+            task.no_answer=true data.metric=squad_v2
     """
     from jeoni.base.config import override
     from jeoni.base.errors import UserError

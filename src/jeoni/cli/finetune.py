@@ -13,7 +13,7 @@ def finetune(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE.yaml] [KEY=VALUE]...",
+            metavar="RECIPE.yaml|KEY=VALUE",
             help="A recipe file, and settings that override it, such as train.epochs=3.",
         ),
     ] = None,
@@ -45,8 +45,8 @@ def finetune(
 ) -> None:
     """Transfer a pretrained model to a task.
 
-    The run is a folder: recipe, metrics, checkpoints, final model, results, report.html. Run the same
-    command again after an interruption, and it goes on where it was.
+    The run is a folder: recipe, metrics, checkpoints, final model, results,
+    report.html. After an interruption, the same command goes on where it was.
 
     [bold]Examples[/bold]
 
@@ -56,16 +56,19 @@ def finetune(
 
     Your own file, two columns:
 
-        jeoni finetune --model MODEL data.train=my.csv data.text=review data.label=stars
+        jeoni finetune --model MODEL data.train=my.csv \\
+            data.text=review data.label=stars
 
     A small Korean model from scratch, with a vocabulary learned from the data:
 
-        JEONI_DATA=FOLDER jeoni finetune --model bert-L4-H256 --data nsmc train.epochs=1
+        JEONI_DATA=FOLDER jeoni finetune --model bert-L4-H256 --data nsmc \\
+            train.epochs=1
 
     [bold]Settings[/bold] (KEY=VALUE; a wrong key is answered with the nearest right one)
 
-    train.lr, train.epochs, train.steps, train.warmup, train.schedule, train.patience, train.eval_every,
-    batch.size, batch.tokens, task.max_length, task.stride, data.train, data.dev, data.limit_train,
+    train.lr, train.epochs, train.steps, train.warmup, train.schedule,
+    train.patience, train.eval_every, batch.size, batch.tokens,
+    task.max_length, task.stride, data.train, data.dev, data.limit_train,
     strategy.decay, init=random ...
     """
     from json import dumps as quote

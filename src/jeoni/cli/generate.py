@@ -69,13 +69,16 @@ def generate(
 ) -> None:
     """Go on from a text (GPT), or answer to one (T5, BART).
 
-    Without more, always the likeliest token is written, which soon repeats itself: --top-p 0.9 draws.
+    Without more, always the likeliest token is written, which soon repeats
+    itself: --top-p 0.9 draws.
 
     [bold]Examples[/bold]
 
-        jeoni generate --model gpt2 "The bridge over the Han" --top-p 0.9 --seed 1 --stream
+        jeoni generate --model gpt2 "The bridge over the Han" \\
+            --top-p 0.9 --seed 1 --stream
 
-        jeoni generate --model t5-small "translate English to German: Good morning." --beams 4
+        jeoni generate --model t5-small --beams 4 \\
+            "translate English to German: Good morning."
 
         jeoni generate --model gpt2 - --stop "." --json < prompts.txt
     """

