@@ -9,7 +9,7 @@ def pretrain(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE] [KEY=VALUE]...",
+            metavar="RECIPE|KEY=VALUE",
             help="A recipe file or one that comes with jeoni (electra-demo), and settings.",
         ),
     ] = None,
@@ -26,8 +26,9 @@ def pretrain(
 ) -> None:
     """Train a language model on plain text.
 
-    From random weights (a preset), or on from a checkpoint: then it adapts to a domain or task.
-    The run is a folder; the same command goes on after an interruption.
+    From random weights (a preset), or on from a checkpoint: then it adapts to a
+    domain or task. The run is a folder; the same command goes on after an
+    interruption.
 
     [bold]Examples[/bold]
 
@@ -48,7 +49,8 @@ def pretrain(
 
     [bold]Settings[/bold] (KEY=VALUE)
 
-    objectives, length, train.steps, train.hours, train.lr, batch.size, batch.tokens, spec.layers ...
+    objectives, length, train.steps, train.hours, train.lr, batch.size,
+    batch.tokens, spec.layers ...
     """
     from json import dumps as quote
     from os.path import isfile
