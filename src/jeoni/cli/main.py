@@ -1,6 +1,10 @@
 """The command line: one file a verb, put together here."""
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
+from typing import NoReturn
 
 import typer
 
@@ -19,6 +23,9 @@ from jeoni.cli import (
     pretrain,
     tokenizer,
 )
+
+PATIENCE = 15.0
+"""Seconds in which the first of several processes comes to where the others are."""
 
 app = typer.Typer(
     name="jeoni",
@@ -56,20 +63,22 @@ def _root(
 
 
 def run() -> None:
-    """Entry point: a user's mistake is a message and exit status 2, an interrupt is 130."""
+    """Entry point: a user's mistake is a message and exit status 2, an interrupt is 130.
+
+    Of the processes that torchrun starts, the first one talks.
+    """
     import logging
     import warnings
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
-        app()
+        with _quiet_unless_first():
+            app()
     except UserError as error:
-        print(f"jeoni: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(str(error), 2)
     except KeyboardInterrupt:
-        print("jeoni: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _leave("interrupted", 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
@@ -77,5 +86,38 @@ def run() -> None:
         # The loop's own exception: named, not imported, so that --help needs no torch.
         if type(error).__name__ != "Interrupted":
             raise
-        print(f"jeoni: {error}", file=sys.stderr)
-        sys.exit(130)
+        _leave(str(error), 130)
+
+
+def _is_first() -> bool:
+    """Whether this is the only process, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def _quiet_unless_first() -> Iterator[None]:
+    """Say nothing meanwhile, if another process says the same; a bug's traceback comes after that."""
+    if _is_first():
+        yield
+        return
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    """Say why, and exit.
+
+    Another process than the first waits: if all made the mistake, torchrun ends it when the first has told;
+    if it alone did (on a machine without the data, say), it tells.
+    """
+    if not _is_first():
+        import time
+
+        time.sleep(PATIENCE)
+        message = f"process {os.environ['RANK']}: {message}"
+    print(f"jeoni: {message}", file=sys.stderr)
+    sys.exit(status)

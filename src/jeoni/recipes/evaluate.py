@@ -15,6 +15,7 @@ from jeoni.metrics.intervals import bootstrap
 from jeoni.models import hub
 from jeoni.models.model import Model
 from jeoni.serving.predictor import task_of, task_of_run
+from jeoni.training import distributed
 
 Split = Literal["train", "dev", "test"]
 
@@ -31,6 +32,8 @@ def evaluate(
     task: str | None = None,
 ) -> dict[str, Any]:
     """Official metrics of a trained model.
+
+    Processes that torchrun started share the work, and all give the same figures to the bit.
 
     Args:
         model: a run, a folder, anything ``jeoni.load`` takes, or a loaded model.
@@ -57,7 +60,9 @@ def evaluate(
         trusted=task_of_run(model),
     )
     encoded = chosen.encode(dataset.split(split))
-    result = runner.evaluate(chosen, encoded)
+    first = distributed.rank() == 0
+    with distributed.session(loaded.device):
+        result = runner.evaluate(chosen, encoded, show=first)
     low, high = bootstrap(result.scores.per_example)
     summary = {
         "model": str(model) if not isinstance(model, Model) else "a loaded model",
@@ -67,7 +72,7 @@ def evaluate(
         "metrics": {k: v if math.isfinite(v) else None for k, v in result.values().items()},
         "interval": {"metric": chosen.main_metric, "level": 0.95, "low": low, "high": high},
     }
-    if out is not None:
+    if out is not None and first:
         path = Path(out)
         if path.is_dir():
             raise UserError(f"{path} is a folder", hint="give a file, for example scores.json")
