@@ -95,6 +95,19 @@ def test_a_mistake_of_its_own_is_told_late(jeoni: Run, second: list[float]) -> N
     assert result.err.startswith("jeoni: process 1: no folder none")
 
 
+def test_an_interrupt_is_told_by_the_first(
+    jeoni: Run, second: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jeoni.data import cards
+
+    def stop(root: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cards, "available", stop)
+    result = jeoni("data", "list")
+    assert (result.status, result.out, result.err, second) == (130, "", "", [])
+
+
 def test_a_bug_keeps_its_traceback(
     jeoni: Run, second: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

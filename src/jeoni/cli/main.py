@@ -24,6 +24,7 @@ from jeoni.cli import (
     tokenizer,
 )
 
+INTERRUPTED = 130
 PATIENCE = 15.0
 """Seconds in which the first of several processes comes to where the others are."""
 
@@ -78,7 +79,7 @@ def run() -> None:
     except UserError as error:
         _leave(str(error), 2)
     except KeyboardInterrupt:
-        _leave("interrupted", 130)
+        _leave("interrupted", INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
@@ -86,7 +87,7 @@ def run() -> None:
         # The loop's own exception: named, not imported, so that --help needs no torch.
         if type(error).__name__ != "Interrupted":
             raise
-        _leave(str(error), 130)
+        _leave(str(error), INTERRUPTED)
 
 
 def _is_first() -> bool:
@@ -115,6 +116,8 @@ def _leave(message: str, status: int) -> NoReturn:
     if it alone did (on a machine without the data, say), it tells.
     """
     if not _is_first():
+        if status == INTERRUPTED:
+            sys.exit(status)
         import time
 
         time.sleep(PATIENCE)
