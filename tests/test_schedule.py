@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jeoni.base.batch import Batch
 from jeoni.training.config import TrainConfig
 from jeoni.training.plan import Plan
-from jeoni.training.schedule import factor, warmup_steps
+from jeoni.training.schedule import clock_factor, factor, warmup_steps
 from training_toy import ToyBatches
 
 KINDS = ("linear", "cosine", "constant")
@@ -63,7 +64,7 @@ def test_schedule_of_unknown_kind() -> None:
 )
 def test_plan(settings: dict[str, float], ends: tuple[int, ...]) -> None:
     plan = Plan.make(ToyBatches(steps=7), TrainConfig(**settings))
-    assert plan.ends == ends
+    assert tuple(plan.ends) == ends
     places = [plan.locate(step) for step in range(plan.total)]
     assert places == [divmod(step, 7) for step in range(plan.total)]
     assert [plan.epoch(s) for s in range(plan.total + 1)] == pytest.approx(
@@ -74,3 +75,28 @@ def test_plan(settings: dict[str, float], ends: tuple[int, ...]) -> None:
 def test_epoch_without_steps_is_an_error() -> None:
     with pytest.raises(ValueError, match="no steps"):
         Plan.make(ToyBatches(steps=0), TrainConfig())
+
+
+def test_the_clock_gives_the_same_shapes() -> None:
+    for kind in ("linear", "cosine", "constant"):
+        assert clock_factor(0.05, 3, 0.1, kind) == pytest.approx(0.5, abs=1e-4)
+        assert clock_factor(0.1, 3, 0.1, kind) == pytest.approx(1.0, abs=1e-4)
+    assert clock_factor(0.55, 3, 0.1, "linear") == pytest.approx(0.5, abs=1e-4)
+    assert clock_factor(1.2, 3, 0.1, "cosine") == pytest.approx(0.0, abs=1e-4)
+    # A warm-up in steps is in steps, whatever the time.
+    assert clock_factor(0.5, 1, 10, "linear") == pytest.approx(0.2)
+    assert clock_factor(0.5, 10, 10, "linear") == pytest.approx(0.5, abs=1e-4)
+
+
+def test_epochs_of_a_run_by_the_clock_come_as_they_are_reached() -> None:
+    class Growing:
+        def steps(self, epoch: int) -> int:
+            return 3 + epoch
+
+        def get(self, epoch: int, step: int, rank: int, world: int) -> list[Batch]:
+            return []
+
+    plan = Plan.make(Growing(), TrainConfig(hours=1))
+    assert plan.ends == [3]
+    assert [plan.locate(step) for step in (2, 3, 7, 0)] == [(0, 2), (1, 0), (2, 0), (0, 0)]
+    assert plan.epoch(5) == 1.5

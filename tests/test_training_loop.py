@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -279,3 +280,22 @@ def test_tensorboard_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match=r"pip install jeoni\[tensorboard\]"):
         log.MetricsLog(tmp_path, tensorboard=True)
+
+
+def test_a_run_ends_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that every step takes ten seconds by: 36 steps are a tenth of an hour."""
+    ticks = iter(range(0, 10**6, 10))
+    own = SimpleNamespace(monotonic=lambda: next(ticks))
+    monkeypatch.setattr("jeoni.training.loop.time", own)
+    module = Toy()
+    config = TrainConfig(hours=0.1, schedule="linear", warmup=0, log_every=1, save_every_minutes=0)
+    result = fit(ToyStep(module), ToyBatches(), groups=default_groups(module), config=config,
+                 folder=tmp_path, seed=1, evaluate=lambda: {"accuracy": 1.0})  # fmt: skip
+    rates = [row["lr"] for row in log.read(tmp_path) if row["kind"] == "train"]
+    assert result.steps == result.total == len(rates)
+    assert 30 <= len(rates) <= 36
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.1 * rates[0]
+    again = fit(ToyStep(Toy()), ToyBatches(), groups=default_groups(module), config=config,
+                folder=tmp_path, seed=1, evaluate=lambda: {"accuracy": 1.0})  # fmt: skip
+    assert again.steps == result.steps

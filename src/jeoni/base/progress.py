@@ -75,7 +75,12 @@ class Bar:
             self._display = Progress(*columns, console=Console(stderr=True), transient=True)
             self._display.add_task(self.description, total=self.total, status="")
             self._display.start()
-        self._display.update(self._display.task_ids[0], completed=self.done, status=self.status())
+        self._display.update(
+            self._display.task_ids[0],
+            completed=self.done,
+            total=self.total,
+            status=self.status(),
+        )
 
 
 @contextlib.contextmanager

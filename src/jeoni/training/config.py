@@ -15,6 +15,8 @@ class TrainConfig(Config):
     Attributes:
         epochs: passes over the data; a fraction rounds up to whole steps.
         steps: optimizer steps, instead of ``epochs``.
+        hours: instead: stop after so many hours in training steps; the schedule follows the clock, and the
+            data are gone through as often as it takes.
         lr: learning rate at its height; a parameter group may scale it.
         weight_decay: decoupled weight decay of the groups that have it.
         betas: AdamW's averaging factors.
@@ -38,6 +40,7 @@ class TrainConfig(Config):
 
     epochs: float = Field(2, gt=0)
     steps: int | None = Field(None, ge=1)
+    hours: float | None = Field(None, gt=0)
     lr: float = Field(5e-5, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[Factor, Factor] = (0.9, 0.999)

@@ -24,7 +24,7 @@ from jeoni.training.log import MetricsLog, Window, finite
 from jeoni.training.optimizer import ParamGroup
 from jeoni.training.plan import Plan
 from jeoni.training.result import FitResult
-from jeoni.training.schedule import factor
+from jeoni.training.schedule import clock_factor, factor
 from jeoni.training.signals import Interrupted, StopRequest, stop_request
 from jeoni.training.step import Batches, Joint, Step
 
@@ -112,6 +112,7 @@ class _Run:
         self.result = FitResult(total=self.plan.total)
         self.window, self.metrics = Window(), Window()
         self.best: dict[str, Tensor] = {}
+        self.last_rate = 0.0
         self.left = False  # the evaluation after the step that the run goes on from
         self.clock = self.saved = time.monotonic()
 
@@ -128,7 +129,7 @@ class _Run:
         try:
             if self.left and self.evaluate is not None:
                 self.run_evaluation(self.evaluate, log)
-            with progress(result.total, description, done=result.steps, show=show) as bar:
+            with progress(self.expected(), description, done=result.steps, show=show) as bar:
                 while result.steps < result.total and not result.stopped_early:
                     self.advance(request, log, bar)
         finally:
@@ -146,6 +147,7 @@ class _Run:
         result.epochs = self.plan.epoch(result.steps)
         if result.steps % config.log_every == 0 or result.steps == result.total:
             self.write_log(log)
+        bar.total = self.expected()
         bar.advance(1, tokens=result.tokens - before, loss=result.loss)
         if self.evaluate is not None and self.evaluation_is_due():
             self.left = agreed or (alone and request.made)
@@ -161,7 +163,7 @@ class _Run:
             self.save()
         if stop:
             raise Interrupted(
-                f"stopped after step {result.steps} of {result.total} and saved in {self.folder}; "
+                f"stopped after step {result.steps} of {self.expected()} and saved in {self.folder}; "
                 "the same command continues from there"
             )
 
@@ -178,8 +180,7 @@ class _Run:
         distributed.add_gradients(self.trained)
         norm = optimizer.average_and_clip(self.trained, count, self.config.clip)
         if count > 0 and finite(loss) is not None and finite(norm) is not None:
-            rate = factor(result.steps, result.total, self.config.warmup, self.config.schedule)
-            optimizer.set_rate(self.optimizer, rate)
+            optimizer.set_rate(self.optimizer, self.rate())
             self.optimizer.step()
             self.window.add("loss", loss, count)
             self.window.add("grad_norm", norm, 1)
@@ -188,9 +189,13 @@ class _Run:
             self.skip(f"loss {loss / count}, gradient norm {norm}" if count > 0 else "no targets")
         self.optimizer.zero_grad(set_to_none=True)
         seconds = time.monotonic() - begin
+        if self.config.hours is not None:  # one clock for all: ranks end, and fall, together
+            seconds = distributed.broadcast_value(seconds)
         self.window.add("tokens_per_s", tokens, seconds)
         result.tokens += int(tokens)
         result.train_seconds += seconds
+        if self.config.hours is not None and result.train_seconds >= 3600 * self.config.hours:
+            result.total = result.steps + 1  # this step was the last
         return stops > 0, saves > 0
 
     def accumulate(self, micro: Sequence[Batch]) -> list[float]:
@@ -211,17 +216,34 @@ class _Run:
                 self.metrics.add(name, value, seen)
         return [total.item(), count, tokens]
 
+    def expected(self) -> int:
+        """Steps of the run; of one that the clock ends, as many as it makes at its speed so far."""
+        result, hours = self.result, self.config.hours
+        if hours is None or result.total == result.steps or not result.train_seconds:
+            return result.total
+        return max(result.steps, round(result.steps * 3600 * hours / result.train_seconds))
+
+    def rate(self) -> float:
+        """What the learning rate is multiplied by in the step to come."""
+        result, config = self.result, self.config
+        if config.hours is None:
+            self.last_rate = factor(result.steps, result.total, config.warmup, config.schedule)
+        else:
+            done = result.train_seconds / (3600 * config.hours)
+            self.last_rate = clock_factor(done, result.steps, config.warmup, config.schedule)
+        return self.last_rate
+
     def skip(self, why: str) -> None:
         """Leave a step out; too many in a row end the run."""
         result = self.result
         result.skipped += 1
         result.skipped_in_a_row += 1
         if self.first:
-            _logger.warning("step %d of %d skipped: %s", result.steps + 1, result.total, why)
+            _logger.warning("step %d of %d skipped: %s", result.steps + 1, self.expected(), why)
         if result.skipped_in_a_row >= self.config.max_skips:
             raise UserError(
                 f"training diverged: {result.skipped_in_a_row} steps in a row had to be skipped, the last "
-                f"at step {result.steps + 1} of {result.total} ({why})",
+                f"at step {result.steps + 1} of {self.expected()} ({why})",
                 hint="try a lower train.lr, a longer train.warmup, or train.precision=fp32, "
                 f"in another folder; checkpoints so far stay in {self.folder}",
             )
@@ -243,12 +265,11 @@ class _Run:
         self.metrics.sums = distributed.add_named(self.metrics.sums)
         result, config = self.result, self.config
         result.loss = self.window.average("loss")
-        rate = factor(result.steps - 1, result.total, config.warmup, config.schedule)
         record = {
             "kind": "train",
             "step": result.steps,
             "epoch": round(result.epochs, 4),
-            "lr": config.lr * rate,
+            "lr": config.lr * self.last_rate,
             "skipped": result.skipped,
             "seconds": round(self.seconds(), 3),
         }

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from jeoni.training.config import TrainConfig
 from jeoni.training.step import Batches
 
+MOST = 1_000_000_000
+"""Steps of a run that the clock ends."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Plan:
-    """Attributes: ``ends``: step after which each epoch ends; the last one may be a part of an epoch."""
+    """Attributes: ``ends``: step after which each epoch ends; the last one may be a part of an epoch.
 
-    ends: tuple[int, ...]
-    sizes: tuple[int, ...]
+    Where the clock ends the run, epochs are added as they are reached.
+    """
+
+    ends: list[int]
+    sizes: list[int]
+    total: int
+    further: Batches | None = None
 
     @classmethod
     def make(cls, batches: Batches, config: TrainConfig) -> "Plan":
@@ -22,26 +30,31 @@ class Plan:
         Raises:
             ValueError: an epoch without steps.
         """
-        ends: list[int] = []
-        sizes: list[int] = []
-        done, left = 0, float(config.epochs)
-        while (done < config.steps) if config.steps else left > 0:
-            size = batches.steps(len(sizes))
-            if size < 1:
-                raise ValueError(f"epoch {len(sizes)} has no steps")
-            done += min(size, config.steps - done if config.steps else math.ceil(left * size))
+        if config.hours and not config.steps:
+            plan = cls([], [], MOST, batches)
+            plan.add()
+            return plan
+        plan, left = cls([], [], 0), float(config.epochs)
+        while (plan.total < config.steps) if config.steps else left > 0:
+            size = _size(batches, len(plan.sizes))
+            more = min(size, config.steps - plan.total) if config.steps else math.ceil(left * size)
+            plan.total += min(size, more)
             left -= 1
-            ends.append(done)
-            sizes.append(size)
-        return cls(tuple(ends), tuple(sizes))
+            plan.ends.append(plan.total)
+            plan.sizes.append(size)
+        return plan
 
-    @property
-    def total(self) -> int:
-        """Steps of the run."""
-        return self.ends[-1]
+    def add(self) -> None:
+        """One more epoch."""
+        assert self.further is not None
+        size = _size(self.further, len(self.sizes))
+        self.ends.append((self.ends[-1] if self.ends else 0) + size)
+        self.sizes.append(size)
 
     def locate(self, step: int) -> tuple[int, int]:
         """Epoch of the step that comes after ``step`` steps, and its index in it."""
+        while self.further is not None and step >= self.ends[-1]:
+            self.add()
         epoch = bisect.bisect_right(self.ends, step)
         return epoch, step - (self.ends[epoch - 1] if epoch else 0)
 
@@ -54,3 +67,10 @@ class Plan:
 
     def _start(self, epoch: int) -> int:
         return (0, *self.ends)[epoch - 1 if epoch < 0 else epoch]
+
+
+def _size(batches: Batches, epoch: int) -> int:
+    size = batches.steps(epoch)
+    if size < 1:
+        raise ValueError(f"epoch {epoch} has no steps")
+    return size

@@ -8,6 +8,25 @@ def warmup_steps(total: int, warmup: float) -> int:
     return min(total, math.ceil(warmup * total) if warmup < 1 else round(warmup))
 
 
+def clock_factor(done: float, step: int, warmup: float, kind: str) -> float:
+    """The same for a run that ends by the clock.
+
+    Args:
+        done: share of the time that is over, 0 to 1.
+        step: updates made before this one (a warm-up in steps is in steps all the same).
+        warmup: see ``warmup_steps``; below 1 a share of the time.
+        kind: see ``factor``.
+    """
+    if warmup >= 1 and step < warmup:
+        return (step + 1) / warmup
+    share = warmup if warmup < 1 else 0.0
+    place = round(min(done, 1.0) * _TICKS)
+    return factor(place, _TICKS, max(round(share * _TICKS), 0), kind)
+
+
+_TICKS = 1_000_000
+
+
 def factor(step: int, total: int, warmup: float, kind: str) -> float:
     """What the learning rate of an update is multiplied by.
 
