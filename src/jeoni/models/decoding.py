@@ -1,12 +1,12 @@
 """What a decoder reads and is asked for, from the ids that it should write."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from jeoni.base.batch import Batch, Loss
-from jeoni.ops.losses import cross_entropy
 
 NO_TARGET = -100
 
@@ -36,15 +36,19 @@ def shift_right(ids: Tensor, lengths: Sequence[int], start: int) -> Batch:
 def language_model_loss(head: nn.Module, hidden: Tensor, words: Tensor, targets: Tensor) -> Loss:
     """Cross-entropy of what is to be written; vocabulary logits only where there is a target.
 
+    Accuracy costs a pass over the logits: it is there when the head does not train.
+
     Args:
-        head: a ``LanguageModelHead``.
+        head: a ``LanguageModelHead``, or any other with ``loss``.
         hidden: states, ``[N, H]``.
         words: the word table.
         targets: the id to be written at each place, ``[N]``; ``NO_TARGET`` where there is none.
     """
     there = (targets != NO_TARGET).nonzero().flatten()
     wanted = targets[there]
-    logits = head(hidden[there], words)
-    right = float((logits.detach().argmax(-1) == wanted).sum())
+    own: Any = head
+    total, best = own.loss(hidden[there], words, wanted, "none" if head.training else "best")
     count = float(len(wanted))
-    return Loss(cross_entropy(logits, wanted), count, {"accuracy": (right, count)})
+    if head.training:
+        return Loss(total, count)
+    return Loss(total, count, {"accuracy": (float((best == wanted).sum()), count)})

@@ -28,7 +28,7 @@ class Draft:
         lengths: tokens of each sequence, ``[B]``.
         examples: number of each sequence in its epoch, ``[B]``: what its randomness is a function of.
         targets: what the losses need, by name.
-        decoder: what a decoder is to write, for encoder-decoders.
+        decoder: what a decoder reads, for encoder-decoders (see ``_writing``).
     """
 
     ids: Ints
