@@ -14,7 +14,7 @@ from jeoni.evaluation import runner
 from jeoni.metrics.intervals import bootstrap
 from jeoni.models import hub
 from jeoni.models.model import Model
-from jeoni.serving.predictor import task_of, task_of_run
+from jeoni.serving.predictor import task_of
 from jeoni.training import distributed
 
 Split = Literal["train", "dev", "test"]
@@ -43,7 +43,7 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda``.
         out: also write the result to this JSON file.
         family: the model's family, where it is your own: ``package.module:NAME``.
-        task: the same for the type of the task. (A run knows the one that it was trained for.)
+        task: the same for the type of the task. (A folder does not choose what is imported.)
 
     Returns:
         ``metrics`` by name, ``n``, and the 95% bootstrap ``interval`` of the main metric.
@@ -57,7 +57,6 @@ def evaluate(
         task or dataset.task,
         settings or {},
         defaults=_scorer(dataset.task, dataset.metric),
-        trusted=task_of_run(model),
     )
     encoded = chosen.encode(dataset.split(split))
     first = distributed.rank() == 0

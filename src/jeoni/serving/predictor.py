@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.base import runtime
-from jeoni.base.config import parse, read_yaml
+from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data.record import Record
 from jeoni.evaluation.runner import predict
@@ -16,8 +16,6 @@ from jeoni.tasks import _find as tasks
 from jeoni.tasks._span_types import SpanPrediction
 from jeoni.tasks._task import Task
 from jeoni.tasks.classification import LabelPrediction
-
-RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class Predictor:
 
     Args:
         model: a run, a folder, anything ``jeoni.load`` takes, or a loaded model.
-        task: which task to use it for; a type of your own as ``package.module:NAME``. (A run knows the
-            one that it was trained for.)
+        task: which task to use it for; a type of your own as ``package.module:NAME``, unless its module is
+            imported already.
         settings: settings of the task that differ from those it was trained with.
         device: ``auto``, ``cpu``, ``cuda``.
         family: the model's family, where it is your own: ``package.module:NAME``.
@@ -84,7 +82,7 @@ class Predictor:
     ) -> None:
         loaded = model if isinstance(model, Model) else hub.load(model, family=family)
         loaded.to(runtime.device(device))
-        self.task = task_of(loaded, task, settings or {}, trusted=task_of_run(model))
+        self.task = task_of(loaded, task, settings or {})
 
     def answer(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Answer]:
         """An answer for each question, from the passage beside it.
@@ -129,24 +127,12 @@ class Predictor:
         return found
 
 
-def task_of_run(model: str | Path | Model) -> str | None:
-    """The task that the recipe of a run names, if that is where the model is."""
-    if isinstance(model, Model):
-        return None
-    for folder in (Path(model), Path(model).parent):  # a run; its model, or one of its seeds
-        if (folder / RECIPE).is_file():
-            task = read_yaml(folder / RECIPE).get("task")
-            return str(task.get("name")) if isinstance(task, Mapping) else None
-    return None
-
-
 def task_of(
     model: Model,
     name: str,
     settings: Mapping[str, Any],
     *,
     defaults: Mapping[str, Any] | None = None,
-    trusted: str | None = None,
 ) -> Task[Any, Any]:
     """The task a model was trained for, with its head.
 
@@ -155,12 +141,11 @@ def task_of(
         name: what it is to be used for; a type of one's own as ``package.module:NAME``.
         settings: those that differ.
         defaults: those that differ where the task has them.
-        trusted: see ``jeoni.tasks._find.trained``.
 
     Raises:
         UserError: the model has no head for it, or was trained for another task.
     """
-    kind = tasks.trained(model.settings.get("task", name), name, trusted=trusted)
+    kind = tasks.trained(model.settings.get("task", name), name)
     options = kind.config.model_fields
     known = {k: v for k, v in model.settings.items() if k in options}
     known |= {k: v for k, v in (defaults or {}).items() if k in options}

@@ -26,13 +26,12 @@ def full_name(name: str) -> str:
     return name if ":" in name else name.replace("-", "_")
 
 
-def trained(named: str, wanted: str, *, trusted: str | None = None) -> TaskType:
+def trained(named: str, wanted: str) -> TaskType:
     """The task type that a model was trained for, to be used as ``wanted``.
 
     Args:
         named: what jeoni.json says.
         wanted: ``span_qa``, ``classification``, or a path of the caller's own.
-        trusted: the path that the recipe of the user's own run has, if that is where the model is.
 
     Raises:
         UserError: it was trained for another task, or names code that nobody but its file asks for.
@@ -43,11 +42,11 @@ def trained(named: str, wanted: str, *, trusted: str | None = None) -> TaskType:
         if named != wanted:
             raise UserError(f"this model was trained for {named}, not for {wanted}")
         return find(named)
-    if named != trusted and named.partition(":")[0] not in sys.modules:
-        # A file from elsewhere does not choose what is imported; the caller does.
+    if named.partition(":")[0] not in sys.modules:
+        # A folder does not choose what is imported, whatever lies in it: the caller does.
         raise UserError(
             f"this model was trained for {named!r}, a path to code",
-            hint=f"if you trust it: --task {named} (in Python: task={named!r}), or give the run's folder",
+            hint=f"if it is yours, or you trust it: --task {named} (in Python: task={named!r})",
         )
     kind = find(named)
     _must_suit(kind, named, wanted)
