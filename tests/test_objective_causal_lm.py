@@ -159,7 +159,7 @@ def test_ranks_and_parts_make_no_difference(chosen: parts.Chosen, text: TokenSto
 def test_it_learns_the_text(text: TokenStore) -> None:
     mix = parts.mixture("causal_lm", parts.model("gpt2"))
     losses = parts.learn(mix, text, steps=25, length=64, size=8)
-    assert np.mean(losses[-4:]) < 0.75 * losses[0]
+    assert np.mean(losses[-4:]) < 0.85 * losses[0]
 
 
 @pytest.mark.parametrize("family", ["bert", "t5", "xlnet"])
