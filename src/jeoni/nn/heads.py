@@ -194,6 +194,20 @@ class SpanBoundaryHead(nn.Module):
         result: Tensor = self.second_norm(self.activation(self.second(x)))
         return result
 
+    def loss(
+        self,
+        hidden: Tensor,
+        left: Tensor,
+        right: Tensor,
+        places: Tensor,
+        words: Tensor,
+        targets: Tensor,
+        pick: Pick = "none",
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of targets ``[n]``, and tokens picked (see ``ops.vocabulary``); the rest as ``forward``."""
+        x = self.features(hidden, left, right, places)
+        return vocabulary_loss(x, words, self.bias, targets, pick=pick)
+
 
 class LanguageModelHead(nn.Module):
     """Vocabulary logits straight from the hidden states: a product with the word table, or with its own.

@@ -113,9 +113,9 @@ class Mixture:
         metrics: dict[str, tuple[float, float]] = {}
         for part in self.parts:
             for number, loss in enumerate(part.objective.losses(hidden, batch)):
-                targets = whole[f"{part.name}/{number}"]
-                if loss.count:
-                    total = total + loss.total * (part.weight * loss.weight / targets)
+                # Without a target the loss is 0, and still what a gradient can be taken of.
+                targets = whole[f"{part.name}/{number}"] or 1.0
+                total = total + loss.total * (part.weight * loss.weight / targets)
                 name = f"{part.name}_{loss.name}"
                 self._weights[name] = part.weight * loss.weight
                 self._likelihoods |= {name} if loss.perplexity else set()
