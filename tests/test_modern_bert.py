@@ -179,6 +179,7 @@ def test_trains_with_the_ordinary_commands(
     )  # fmt: skip
     assert status == 0, err
     results = json.loads((tmp_path / "run/results.json").read_text())
+    assert f"--family {FAMILY}" in (tmp_path / "run/model/README.md").read_text()
     assert results["metrics"]["accuracy"] > 0.8  # it has seen these sixteen; half would be chance
 
     status, text, err = run(

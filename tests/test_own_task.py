@@ -115,7 +115,10 @@ def test_the_run_remembers_the_full_name(loud: FinetuneResult, module: str) -> N
     results = json.loads((loud.folder / "seed-2/results.json").read_text())
     assert results["task"] == f"{module}:LOUD"
     assert loud.metrics["loudness"] == 11.0
-    assert f"tags: [{module}:LOUD]" in (loud.folder / "model/README.md").read_text()
+    card = (loud.folder / "model/README.md").read_text()
+    assert f"tags: [{module}:LOUD]" in card
+    assert f" --task {module}:LOUD\n" in card
+    assert loud.options == f" --task {module}:LOUD"
 
 
 @pytest.mark.parametrize("place", ["", "model", "seed-1"])

@@ -58,6 +58,26 @@ def test_heads_of_a_size_of_their_own_need_not_divide_the_width(tokenizer: Token
     assert (spec.hidden, spec.heads, spec.head_size) == (512, 6, 64)
 
 
+@pytest.mark.parametrize(
+    ("preset", "sizes", "expected"),
+    [  # (hidden, feed_forward, width)
+        ("albert-base-v2", SMALL, (32, 128, 128)),  # factorized, as it is published
+        ("electra-small-generator", SMALL, (32, 128, 128)),
+        ("bert-base", SMALL, (32, 128, 32)),
+        ("electra-base", SMALL, (32, 128, 32)),
+        ("albert-base-v2", {**SMALL, "width": 16}, (32, 128, 16)),
+        ("bert-base", {**SMALL, "feed_forward": 48}, (32, 48, 32)),
+        ("t5-v1_1-small", {"hidden": 64, "layers": 1, "decoder_layers": 1}, (64, 128, 64)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_width_keeps_the_proportions(
+    preset: str, sizes: dict[str, int], expected: tuple[int, ...], tokenizer: Tokenizer
+) -> None:
+    spec = shrunk(preset, sizes, tokenizer)
+    assert (spec.hidden, spec.feed_forward, spec.width) == expected
+
+
 def test_positions_of_roberta_can_be_fewer(tokenizer: Tokenizer) -> None:
     assert shrunk("roberta-base", {**SMALL, "positions": 64}, tokenizer).positions == 64
 

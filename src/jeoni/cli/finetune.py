@@ -112,13 +112,14 @@ def finetune(
         show.as_json(dict(result.results))
         return
     show_result(result.results)
+    own = result.options
     typer.echo(f"\nReport: {result.folder}/report.html")
     if "exact_match" in result.metrics:
         typer.echo(
-            f'Ask it:  jeoni answer --model {result.folder} --question "..." --context "..."'
+            f'Ask it:  jeoni answer --model {result.folder}{own} --question "..." --context "..."'
         )
     else:
-        typer.echo(f'Use it:  jeoni classify --model {result.folder} "a text"')
+        typer.echo(f'Use it:  jeoni classify --model {result.folder}{own} "a text"')
 
 
 def show_groups(rows: "list[GroupRow]") -> None:

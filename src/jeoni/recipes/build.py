@@ -161,7 +161,10 @@ def _resized(spec: ArchSpec, changes: Mapping[str, Any], *, known: list[str]) ->
         if field.name in changes and (problem := field_problem(field.name, field.type, value)):
             raise UserError(f"recipe: spec.{field.name} is {value!r}, {problem}")
     if "hidden" in changes:
-        changes = {"feed_forward": 4 * changes["hidden"], "width": changes["hidden"], **changes}
+        # In the preset's proportions; embeddings of a width of their own keep it (ALBERT, ELECTRA).
+        inner = max(1, spec.feed_forward * changes["hidden"] // spec.hidden)
+        width = changes["hidden"] if spec.width == spec.hidden else spec.width
+        changes = {"feed_forward": inner, "width": width, **changes}
     resized = replace(spec, **changes)
     if not resized.head_size and resized.hidden % resized.heads:
         raise UserError(

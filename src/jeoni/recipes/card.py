@@ -12,6 +12,7 @@ def model_card(recipe: FinetuneRecipe, results: Mapping[str, Any]) -> str:
         f"| {name} | {'not finite' if value is None else f'{value:.4g}'} |"
         for name, value in results["metrics"].items()
     )
+    own = recipe.own_options(results["task"])
     start = "the weights of" if recipe.init == "pretrained" else "random weights in the shape of"
     return f"""---
 library_name: jeoni
@@ -30,7 +31,7 @@ seed {results["seeds"][0]}) on {results["data"]["train_examples"]} examples of
 
 The recipe is in `recipe.yaml` beside this folder; the same recipe gives the same weights.
 
-    jeoni evaluate --model THIS_FOLDER --data {results["data"]["name"]}
+    jeoni evaluate --model THIS_FOLDER --data {results["data"]["name"]}{own}
 
 The licences of the starting weights and of the data apply.
 """

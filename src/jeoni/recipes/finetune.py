@@ -41,6 +41,7 @@ class FinetuneResult:
         spread: (smallest, largest) of each metric over the seeds.
         results: all that ``results.json`` holds.
         earlier: whether all of it is of an earlier call, and this one only read it.
+        options: what other commands need besides ``--model``, where code of one's own is in it.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class FinetuneResult:
     spread: Mapping[str, tuple[float, float]]
     results: Mapping[str, Any]
     earlier: bool = False
+    options: str = ""
 
 
 def finetune(
@@ -90,7 +92,8 @@ def finetune(
             pages.seeds_report(full, found, folder / run.REPORT)
             run.finish(folder, found)
     spread = results.pairs(found["spread"])
-    return FinetuneResult(folder, found["metrics"], spread, found, earlier)
+    options = full.own_options(full.task["name"])
+    return FinetuneResult(folder, found["metrics"], spread, found, earlier, options)
 
 
 def resolve(

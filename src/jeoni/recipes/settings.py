@@ -111,6 +111,15 @@ class FinetuneRecipe(Config):
             found += [f"{section}.{key}" for kind in kinds for key in kind.config.model_fields]
         return list(dict.fromkeys(found))
 
+    def own_options(self, task: str) -> str:
+        """What the other commands need to use the run, where code of one's own is in it.
+
+        Args:
+            task: the name of the task that the run was trained for.
+        """
+        named = {"family": self.family, "task": task if ":" in task else None}
+        return "".join(f" --{option} {name}" for option, name in named.items() if name)
+
     def folder(self) -> Path:
         """The run folder."""
         if self.out is not None:
