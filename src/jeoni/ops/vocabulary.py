@@ -70,14 +70,12 @@ class _Loss(torch.autograd.Function):
         for first in range(0, len(x), ROWS):
             rows = slice(first, first + ROWS)
             logits = torch.nn.functional.linear(x[rows], words, shift)
-            total += _through(logits, targets[rows], pick, picked, learns=learns)
+            total += _through(logits, targets[rows], pick, picked, d_bias, learns=learns)
             if d_x is None:
                 continue
             torch.mm(logits, words, out=d_x[rows])
             share = logits.t() @ x[rows]
             d_words = share if d_words is None else d_words.add_(share)
-            if d_bias is not None:
-                d_bias += logits.sum(0, dtype=torch.float32)
         ctx.save_for_backward(d_x, d_words, d_bias)
         ctx.kinds = features.dtype, table.dtype
         found = torch.cat(picked) if picked else targets.new_empty(0)
@@ -103,6 +101,7 @@ def _through(
     targets: Tensor,
     pick: Pick,
     picked: list[Tensor],
+    d_bias: Tensor | None,
     *,
     learns: bool,
 ) -> Tensor:
@@ -122,6 +121,8 @@ def _through(
         if learns:
             odds.scatter_add_(1, wanted, torch.full_like(behind, -1.0))
             own.copy_(odds)
+            if d_bias is not None:
+                d_bias += odds.sum(0)
     return total
 
 
