@@ -98,7 +98,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     """Prepare, train, look at held-out text, write."""
     device = runtime.device(recipe.device)  # a device that is not there is noticed before all work
     first = distributed.rank() == 0
-    texts = open_texts(recipe, folder)
+    texts = open_texts(recipe)
     model = build.model(recipe, None, seed=recipe.seed, tokenizer=texts.tokenizer).to(device)
     _check(model, texts, recipe.length)
     model.keep_head("")  # the objectives put theirs on, with a checkpoint's weights

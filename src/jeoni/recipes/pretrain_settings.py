@@ -45,17 +45,15 @@ class CorpusConfig(Config):
 
     Attributes:
         store: folder that ``jeoni data prepare`` wrote.
-        text: instead: plain text (one sentence a line, a blank line between documents); prepared in the run
-            folder first. ``sample-en`` and ``sample-ko`` come with jeoni.
+        text: instead: files of plain text (one sentence a line, a blank line between documents), prepared
+            beside the run folder first. ``wiki-en`` and ``wiki-ko`` are samples that come with jeoni.
         held_out: share of the documents of ``text`` that is not trained on.
-        share: train on this share of the documents only.
         held_out_tokens: tokens of the held-out text that are looked at, at most.
     """
 
     store: str | None = None
     text: tuple[str, ...] = ()
     held_out: float = Field(0.01, gt=0, lt=1)
-    share: float = Field(1.0, gt=0, le=1)
     held_out_tokens: int = Field(100_000, ge=1)
 
     @model_validator(mode="before")

@@ -1,16 +1,29 @@
 """The text of a pretraining run: token stores for training and held out, and their tokenizer."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jeoni.base import rng, runtime
 from jeoni.base.errors import UserError
+from jeoni.data.prepare.pipeline import prepare
+from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.data.token_store import TokenStore
+from jeoni.models import hub
+from jeoni.models.where import resolve
 from jeoni.recipes.pretrain_settings import PretrainRecipe
+from jeoni.text import recipes as tokenizers
+from jeoni.text.corpus import Corpus
 from jeoni.text.tokenizer import Tokenizer
+from jeoni.text.training import KINDS, train
+from jeoni.training import distributed
 
 TRAIN, HELD_OUT, TOKENIZER, MARK = "train", "heldout", "tokenizer", "store.json"
+SAMPLE = 200_000
+"""Lines that a vocabulary is learned from, at most."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +44,87 @@ class Texts:
     mark: Path
 
 
-def open_texts(recipe: PretrainRecipe, folder: Path) -> Texts:
-    """The stores that a recipe names.
+def open_texts(recipe: PretrainRecipe) -> Texts:
+    """The stores that a recipe names, made from its text where there are none yet.
 
     Raises:
-        UserError: there are none, or two ways to them are given.
+        UserError: no text, two ways to it, or what ``prepare`` finds wrong with it.
     """
-    store = recipe.data.store
-    if store is None:
+    data = recipe.data
+    if (data.store is None) == (not data.text):
         raise UserError(
-            "recipe: no text",
-            hint="data.store=FOLDER, as jeoni data prepare FOLDER FILES... writes it",
+            "recipe: no text" if data.store is None else "recipe: both data.store and data.text",
+            hint="data.text=FILE, or data.store=FOLDER as jeoni data prepare FOLDER FILES... writes it",
         )
-    place = Path(store).expanduser()
-    train, held_out = TokenStore(place / TRAIN), TokenStore(place / HELD_OUT)
+    place = Path(data.store).expanduser() if data.store is not None else _prepared(recipe)
+    train_store, held_out = TokenStore(place / TRAIN), TokenStore(place / HELD_OUT)
     own = place / TOKENIZER
     facts = {
         "store": str(place),
-        "train_tokens": len(train),
-        "train_documents": len(train.documents) - 1,
+        "train_tokens": len(train_store),
+        "train_documents": len(train_store.documents) - 1,
         "held_out_tokens": len(held_out),
     }
     tokenizer = Tokenizer.from_folder(own) if own.is_dir() else None
-    return Texts(train, held_out, tokenizer, facts, place / TRAIN / MARK)
+    return Texts(train_store, held_out, tokenizer, facts, place / TRAIN / MARK)
+
+
+def _prepared(recipe: PretrainRecipe) -> Path:
+    """The folder with the prepared text, beside the runs: others with the same text use it, too."""
+    inputs = [_located(name) for name in recipe.data.text]
+    like = _like(recipe)
+    facts = {
+        "text": [str(Path(name).resolve()) for name in inputs],
+        "held_out": recipe.data.held_out,
+        "tokenizer": recipe.tokenizer.model_dump(mode="json"),
+        "like": like if like is not None else str(resolve(recipe.model)),
+    }
+    mark = f"{rng.derive(json.dumps(facts, sort_keys=True)):x}"[:8]
+    name = Path(inputs[0]).name.split(".")[0]
+    place = recipe.folder().parent / "texts" / f"{name}-{mark}"
+    if distributed.rank() == 0:
+        config = PrepareConfig(
+            inputs=tuple(inputs),
+            tokenizer=str(_tokenizer(recipe, inputs, like, place)),
+            held_out=recipe.data.held_out,
+        )
+        prepare(config, place, show=True)
+    with distributed.session(runtime.device(recipe.device)):
+        distributed.barrier()
+    return place
+
+
+def _located(name: str) -> str:
+    """A file of the user's; else a sample that comes with jeoni."""
+    sample = Path(str(files("jeoni.data") / "samples" / f"{name}.txt.zst"))
+    return str(sample) if sample.is_file() and not Path(name).exists() else name
+
+
+def _like(recipe: PretrainRecipe) -> str | None:
+    """Whose tokenizer a preset's is to be like; None: the model brings its own."""
+    presets = hub.presets(recipe.family)
+    if recipe.model not in presets or Path(recipe.model).exists():
+        return None
+    return hub.own_family(presets[recipe.model][0]).tokenizer
+
+
+def _tokenizer(recipe: PretrainRecipe, inputs: list[str], like: str | None, place: Path) -> Path:
+    """The folder of the tokenizer: the one named, the model's, or one learned from the text."""
+    if like is None:
+        return resolve(recipe.model)
+    if recipe.tokenizer.path is not None:
+        return Path(recipe.tokenizer.path).expanduser()
+    folder = place.with_name(f"{place.name}-{TOKENIZER}")
+    if not folder.is_dir():
+        kinds = {kind: name for name, kind in KINDS.items()}
+        published = tokenizers.find(like)
+        learned = train(
+            Corpus(inputs, sample=SAMPLE),
+            kind=kinds.get(published.kind, "bpe"),
+            vocab_size=recipe.tokenizer.vocab_size,
+            like=published.like,
+            lowercase=recipe.tokenizer.lowercase,
+            show=True,
+        )
+        learned.save(folder)
+    return folder
