@@ -14,14 +14,18 @@ _FIRST, _SECOND = -1, -2
 
 def single(chunks: Chunks, indices: Ints, tokenizer: Tokenizer) -> Draft:
     """One chunk a sequence, special tokens around it (``[CLS] x [SEP]``)."""
-    taken = chunks.take(indices)
+    return framed(chunks.take(indices), indices, tokenizer)
+
+
+def framed(taken: Taken, examples: Ints, tokenizer: Tokenizer) -> Draft:
+    """Texts with the special tokens of a single text, each a sequence."""
     around, segments = tokenizer.build_single([0])
     before = tokenizer.text_start()
     return surrounded(
         taken.ids,
         taken.words,
         taken.lengths,
-        indices,
+        examples,
         before=around[:before],
         after=around[before + 1 :],
         segments=segments,
