@@ -79,7 +79,7 @@ def _from_hub(name: str) -> Path:
     )
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         raise UserError(f"no folder {name!r}, and HF_HUB_OFFLINE keeps off the hub", hint=hint)
-    if not _hub_answers():
+    if not hub_answers():
         raise UserError(f"no folder {name!r}, and the model hub cannot be reached", hint=hint)
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
@@ -88,7 +88,7 @@ def _from_hub(name: str) -> Path:
         raise UserError(f"no folder {name!r}, and the hub says: {line}", hint=hint) from None
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the hub answers at all, within three seconds.
 
     The hub client retries for much longer, and looking up a name has no time limit of its own.

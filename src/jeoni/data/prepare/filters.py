@@ -6,7 +6,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.prepare.settings import PrepareConfig
 
 _LOOKED_AT = 1_000  # characters from which the language is guessed
-_TOO_FEW = 20  # letters from which it cannot be
+_TOO_FEW = 10  # different letters from which it cannot be ("ㅋㅋㅋㅋㅋㅋ" is no Japanese)
 
 Reason = Callable[[str, float | None], str | None]
 
@@ -14,7 +14,7 @@ Reason = Callable[[str, float | None], str | None]
 def reasons(config: PrepareConfig) -> Reason:
     """A function from a document's text and score to the reason why it is dropped, if there is one.
 
-    A text with fewer than 20 letters has no language: it is kept.
+    A text with fewer than 10 different letters has no language: it is kept.
 
     Raises:
         UserError: a filter for languages without py3langid, or for one that it does not know.
@@ -55,7 +55,7 @@ def _language(wanted: tuple[str, ...]) -> Callable[[str], str]:
 
     def guess(text: str) -> str:
         begin = text[:_LOOKED_AT]
-        if sum(map(str.isalpha, begin)) < _TOO_FEW:
+        if len(set(filter(str.isalpha, begin))) < _TOO_FEW:
             return wanted[0]
         return str(identifier.classify(begin)[0])
 

@@ -62,7 +62,7 @@ def facts(
         },
         "dropped": dropped,
         "inputs": [{"name": source.name, "bytes": source.size} for source in found],
-        "settings": config.model_dump(mode="json"),
+        "settings": config.model_dump(mode="json", exclude={"tokenizer", "root"}),
         "tokenizer": fingerprint(tokenizer),
     }
 
