@@ -9,7 +9,7 @@ import torch
 import peers
 from jeoni.base.errors import UserError
 from jeoni.models import hub
-from jeoni.models.families import albert
+from jeoni.models.families import albert, static
 from jeoni.models.model import Model
 from jeoni.models.student import shrink
 from peers import assert_same_outputs, fresh
@@ -100,6 +100,38 @@ def test_windows_go_with_their_layers() -> None:
     assert [block.attention.window for block in student.backbone.stack.blocks] == [3, 0, 3]
 
 
+@pytest.mark.parametrize("family", ["bart", "t5", "mt5", "marian"])
+def test_encoder_and_decoder(family: str, tmp_path: Path) -> None:
+    """Each stack has layers of its own (Shleifer and Rush, 2020, section 3)."""
+    teacher = fresh(family, "language_model", layers=4)
+    spec, old = teacher.spec, state(teacher)
+    taken = {"encoder": [1, 3], "decoder": [0, 2, 3]}
+    student = shrink(teacher, layers=taken["encoder"], decoder_layers=taken["decoder"])
+    assert student.spec == replace(spec, layers=2, decoder_layers=3)
+    for name, tensor in state(student).items():
+        front, blocks, rest = name.partition(".blocks.")
+        if blocks:
+            stack = front.split(".")[1]
+            number, _, end = rest.partition(".")
+            name = f"{front}.blocks.{taken[stack][int(number)]}.{end}"
+        assert torch.equal(tensor, old[name]), name
+    student.save(tmp_path)
+    theirs, info = peers.reload(tmp_path, teacher.family.architectures[frozenset(student.heads)])
+    assert not info["unexpected_keys"]
+    assert_same_outputs(student, theirs)
+    assert shrink(teacher, layers=[0]).spec == replace(spec, layers=1)  # the whole decoder
+
+
+def test_models_of_which_nothing_can_be_taken() -> None:
+    elmo = next(iter(hub.presets("elmo").values()))[1]
+    small = replace(elmo, hidden=16, feed_forward=24, filters=((1, 4),), highways=1)
+    with pytest.raises(UserError, match=r"no such weights for the student: mix\.weights"):
+        shrink(hub.create("elmo", small, tokenizer=None), layers=[0])
+    table = static.StaticSpec(vocab=9, hidden=4, width=4, words=8, **static.FIXED)
+    with pytest.raises(UserError, match=r"layers: the teacher has none, not \[0\]"):
+        shrink(hub.create("static", table, tokenizer=None), layers=[0])
+
+
 def test_mistakes(teacher: Model) -> None:
     with pytest.raises(UserError, match=r"layers 0 to 5, not \[6\]"):
         shrink(teacher, layers=[0, 6])
@@ -107,7 +139,7 @@ def test_mistakes(teacher: Model) -> None:
         shrink(teacher, layers=[])
     with pytest.raises(UserError, match=r"no such weights .*embeddings\.project"):
         shrink(teacher, layers=[0], family="albert")
-    with pytest.raises(UserError, match="decoder_layers"):
+    with pytest.raises(UserError, match="decoder_layers: the teacher has none"):
         shrink(teacher, layers=[0], decoder_layers=[0])
     groups = fresh("albert", layers=4, blocks=2)
     with pytest.raises(UserError, match="in groups"):

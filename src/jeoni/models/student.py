@@ -75,7 +75,8 @@ def _check(name: str, layers: Sequence[int], count: int) -> None:
     if not layers:
         raise UserError(f"{name}: a student needs a layer")
     if wrong := [i for i in layers if not 0 <= i < count]:
-        raise UserError(f"{name}: the teacher has layers 0 to {count - 1}, not {wrong}")
+        there = f"layers 0 to {count - 1}" if count else "none"
+        raise UserError(f"{name}: the teacher has {there}, not {wrong}")
 
 
 def _spec(

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jeoni.models.config_file import write_config
+from jeoni.models.model import Model
 from jeoni.recipes.settings import FinetuneRecipe
 
 
-def model_card(recipe: FinetuneRecipe, results: Mapping[str, Any]) -> str:
-    """What the model is, what it was made from, how well it does, how to use it."""
+def model_card(recipe: FinetuneRecipe, results: Mapping[str, Any], model: Model) -> str:
+    """What the model is, what it was made from, how well it does, how to use it, with what."""
     rows = "\n".join(
         f"| {name} | {'not finite' if value is None else f'{value:.4g}'} |"
         for name, value in results["metrics"].items()
@@ -29,9 +31,24 @@ seed {results["seeds"][0]}) on {results["data"]["train_examples"]} examples of
 |---|---|
 {rows}
 
+{_loads_as(model)}
+
 The recipe is in `recipe.yaml` beside this folder; the same recipe gives the same weights.
 
     jeoni evaluate --model THIS_FOLDER --data {results["data"]["name"]}{own}
 
 The licences of the starting weights and of the data apply.
 """
+
+
+def _loads_as(model: Model) -> str:
+    """Which class of ``transformers`` config.json names, and whether it has the task's head."""
+    name = write_config(model)["architectures"][0]
+    heads = frozenset(model.heads)
+    if model.family.architectures.get(heads) == name:
+        return f"In `transformers` it is `{name}`."
+    kinds = ", ".join(sorted(heads))
+    return (
+        f"`transformers` has no class for this family with the task's head ({kinds}): `{name}`, which "
+        "config.json\nnames, loads the body, and passes over the head, `heads.*`. jeoni loads both."
+    )

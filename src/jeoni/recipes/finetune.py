@@ -203,7 +203,7 @@ def _write(parts: Parts, final: Evaluation, found: dict[str, Any]) -> None:
     hint = "make room, or the folder writable; the same command then only writes what is missing"
     with named_problems(folder, hint):
         task.model.save(folder / run.MODEL)
-        write_text(folder / run.MODEL / "README.md", card.model_card(recipe, found))
+        write_text(folder / run.MODEL / "README.md", card.model_card(recipe, found, task.model))
         run.keep_predictions(folder, final.predictions, final.scores.per_example)
         sections = task.sections(parts.dev, final.predictions, final.scores)
         rows = log.read(folder)

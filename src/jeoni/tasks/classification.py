@@ -77,7 +77,9 @@ class Classification(Task[list[float], LabelPrediction]):
         same = unnamed or names == self.labels
         if head is None or head.classes != len(self.labels) or not same:
             fresh = classification_head(self.model, len(self.labels))
-            self.model.add_head(HEAD, fresh, seed=seed, drawn=("out.",))
+            # Of a family whose layout has no such head, the weights of one for these classes are spare.
+            drawn = () if head is None and same else ("out.",)
+            self.model.add_head(HEAD, fresh, seed=seed, drawn=drawn)
         self.model.labels = list(self.labels)
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
