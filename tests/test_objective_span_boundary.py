@@ -15,8 +15,9 @@ from jeoni.data.token_store import TokenStore
 from jeoni.models import hub
 from jeoni.objectives._draft import Draft, Noise
 from jeoni.objectives._mixture import Mixture
+from jeoni.objectives._spans import _lengths
 from jeoni.objectives.masked_lm import MASKED, ORIGINAL
-from jeoni.objectives.span_boundary import INSIDE, LEFT, PLACE, RIGHT
+from jeoni.objectives.span_boundary import INSIDE, LEFT, PLACE, RIGHT, SpanBoundaryConfig
 
 Spans = list[tuple[int, int]]
 
@@ -65,6 +66,20 @@ def test_lengths_are_geometric(length: int, drawn: TokenStore) -> None:
     statistic = float(((found[1:] - expected) ** 2 / expected).sum())
     assert statistic < 27.9  # chi-square with 9 degrees of freedom, p = 0.001
     assert abs(lengths.mean() - 3.797) < 4 * 2.6 / len(lengths) ** 0.5
+
+
+@pytest.mark.parametrize(("stop", "longest"), [(0.2, 10), (0.5, 3), (0.1, 30)])
+def test_lengths_of_a_very_long_text(stop: float, longest: int) -> None:
+    config = SpanBoundaryConfig(stop=stop, longest=longest)
+    lengths = _lengths(500_000, config, np.random.default_rng(0))
+    expected = [
+        (1 - stop) ** (n - 1) * stop / (1 - (1 - stop) ** longest) for n in range(1, longest + 1)
+    ]
+    found = np.bincount(lengths, minlength=longest + 1)[1:] / len(lengths)
+    assert found == pytest.approx(expected, abs=0.012)
+    mean = float(np.arange(1, longest + 1) @ expected)
+    assert lengths.mean() == pytest.approx(mean, rel=0.03)
+    assert lengths.sum() == pytest.approx(0.15 * 500_000, rel=0.03)
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.3])
