@@ -50,7 +50,7 @@ def model(
                 f"spec changes the sizes of a preset, but {recipe.model!r} is none",
                 hint=lookup.suggest(recipe.model, list(presets)),
             )
-        folder = _located(recipe.model, list(presets))
+        folder = located(recipe.model, list(presets))
         if (
             hub.knowing(folder) is None
         ):  # files of vectors: what they hold is known when they are read
@@ -83,7 +83,7 @@ def task(
     return kind.task(model=start, config=config, seed=seed)
 
 
-def _located(name: str, presets: list[str]) -> Path:
+def located(name: str, presets: list[str]) -> Path:
     """The model's folder or file; a name that is none may be a preset with a slip in it."""
     if hub.knowing(name) is not None:
         return Path(name).expanduser()

@@ -13,7 +13,7 @@ from jeoni.data.prepare.pipeline import prepare
 from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.data.token_store import TokenStore
 from jeoni.models import hub
-from jeoni.models.where import resolve
+from jeoni.recipes import build
 from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.text import recipes as tokenizers
 from jeoni.text.corpus import Corpus
@@ -77,7 +77,7 @@ def _prepared(recipe: PretrainRecipe) -> Path:
         "text": [str(Path(name).resolve()) for name in inputs],
         "held_out": recipe.data.held_out,
         "tokenizer": recipe.tokenizer.model_dump(mode="json"),
-        "like": like if like is not None else str(resolve(recipe.model)),
+        "like": like if like is not None else str(_start(recipe)),
     }
     mark = f"{rng.derive(json.dumps(facts, sort_keys=True)):x}"[:8]
     name = Path(inputs[0]).name.split(".")[0]
@@ -108,10 +108,15 @@ def _like(recipe: PretrainRecipe) -> str | None:
     return hub.own_family(presets[recipe.model][0]).tokenizer
 
 
+def _start(recipe: PretrainRecipe) -> Path:
+    """The folder of the checkpoint that a run starts from."""
+    return build.located(recipe.model, list(hub.presets(recipe.family)))
+
+
 def _tokenizer(recipe: PretrainRecipe, inputs: list[str], like: str | None, place: Path) -> Path:
     """The folder of the tokenizer: the one named, the model's, or one learned from the text."""
     if like is None:
-        return resolve(recipe.model)
+        return _start(recipe)
     if recipe.tokenizer.path is not None:
         return Path(recipe.tokenizer.path).expanduser()
     folder = place.with_name(f"{place.name}-{TOKENIZER}")

@@ -1,0 +1,177 @@
+"""``jeoni pretrain``: from text to a model that others load, by way of a store."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import objective_parts as parts
+from jeoni.base.errors import UserError
+from jeoni.base.files import read_json
+from jeoni.models import hub
+from jeoni.recipes.pretrain import pretrain
+from jeoni.recipes.pretrain_settings import preset_names
+from jeoni.training import log
+
+SPEC = {"layers": 2, "hidden": 32, "heads": 2, "feed_forward": 64, "positions": 64}
+SMALL: dict[str, Any] = {
+    "model": "electra-small",
+    "spec": {**SPEC, "width": 16},
+    "tokenizer": {"vocab_size": 150},
+    "length": 32,
+    "batch": {"size": 8},
+    "train": {"steps": 6, "eval_every": 3, "log_every": 2, "threads": 1, "precision": "fp32"},
+}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("\n\n".join("\n".join(d) for d in parts.documents()) + "\n", encoding="utf-8")
+    return path
+
+
+def settings(text: Path, out: Path, **others: Any) -> dict[str, Any]:
+    """A recipe of a few steps; the text is prepared beside ``out``."""
+    return {**SMALL, "data": {"text": str(text), "held_out": 0.2}, "out": str(out), **others}
+
+
+@pytest.mark.parametrize(
+    ("objectives", "architecture"),
+    [
+        ("replaced_token", "ElectraForPreTraining"),
+        ({"masked_lm": {"whole_words": True, "rate": 0.3}}, "ElectraForMaskedLM"),
+    ],
+)
+def test_from_text_to_a_model_that_transformers_loads(
+    text: Path, tmp_path: Path, objectives: Any, architecture: str
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    result = pretrain(settings(text, tmp_path / "run", objectives=objectives))
+    folder = result.folder / "model"
+    assert read_json(folder / "config.json")["architectures"] == [architecture]
+    theirs = getattr(transformers, architecture).from_pretrained(folder).eval()
+    ours = hub.load(folder)
+    ids = ours.tokenizer.encode("river bridge water").ids
+    with torch.no_grad():
+        output = theirs(torch.tensor([list(ids)]), output_hidden_states=True)
+    states = ours.hidden_states([list(ids)])[0]
+    np.testing.assert_allclose(states[-1], output.hidden_states[-1][0].numpy(), atol=1e-5)
+    assert not any("generator" in name for name, _ in ours.named_parameters())
+
+
+def test_what_a_run_leaves(text: Path, tmp_path: Path) -> None:
+    result = pretrain(settings(text, tmp_path / "run", objectives="masked_lm"))
+    rows = log.read(result.folder)
+    assert [row["step"] for row in rows if row["kind"] == "eval"] == [3, 6]
+    assert all("masked_lm_loss" in row for row in rows)
+    assert {"masked_lm_accuracy", "masked_lm_perplexity"} <= result.metrics.keys()
+    assert np.isclose(
+        np.log(result.metrics["masked_lm_perplexity"]), result.metrics["masked_lm_loss"]
+    )
+    results = read_json(result.folder / "results.json")
+    assert results["rate"]["tokens_per_s"] > 0
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert "masked_lm_perplexity" in page
+    assert "6 steps" in card
+    again = pretrain(settings(text, tmp_path / "run", objectives="masked_lm"))
+    assert again.earlier
+    assert again.metrics == result.metrics
+
+
+def test_runs_with_the_same_text_share_what_was_prepared(text: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        pretrain(settings(text, tmp_path / name, objectives="masked_lm", seed=len(name)))
+    stores = [p for p in (tmp_path / "texts").iterdir() if (p / "train").is_dir()]
+    assert len(stores) == 1
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Corruption, order, the generator's draws and dropout are functions of the step."""
+    recipe = settings(text, tmp_path / "whole", objectives="replaced_token")
+    whole = pretrain(recipe)
+
+    from jeoni.objectives._mixture import Mixture
+
+    calls, original = [0], Mixture.__call__
+
+    def once(self: Mixture, batch: Any) -> Any:
+        calls[0] += self.model.training
+        if calls[0] == 5:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(Mixture, "__call__", once)
+    train = {**SMALL["train"], "save_every": 2}
+    other = {**recipe, "out": str(tmp_path / "cut"), "train": train}
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(other)
+    assert list((tmp_path / "cut" / "checkpoints").glob("step-00000004*"))
+    monkeypatch.undo()
+    cut = pretrain(other)
+    first, second = (r.folder / "model" / "model.safetensors" for r in (whole, cut))
+    assert first.read_bytes() == second.read_bytes()
+    assert whole.metrics == cut.metrics
+
+
+def test_training_goes_on_from_a_checkpoint(text: Path, tmp_path: Path) -> None:
+    """Domain adaptation: the checkpoint's weights and tokenizer, its head too."""
+    first = pretrain(settings(text, tmp_path / "first", objectives="masked_lm"))
+    longer = {**SMALL["train"], "steps": 1, "lr": 1e-9}
+    recipe = settings(text, tmp_path / "on", objectives="masked_lm", train=longer)
+    del recipe["spec"]
+    on = pretrain({**recipe, "model": str(first.folder)})
+    assert on.metrics["loss"] == pytest.approx(first.metrics["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": {}}, "no text"),
+        ({"data": {"store": "nowhere"}}, "no token store"),
+        ({"data": {"store": "a", "text": "b"}}, "both data.store and data.text"),
+        ({"objectives": "masked"}, "masked_lm"),
+        ({"objectives": {"masked_lm": 0}}, "not above 0"),
+        ({"objectives": {"masked_lm": 1, "replaced_token": 1}}, "cannot be combined"),
+        ({"objectives": {"masked_lm": {"rate": 2}}}, "objectives.masked_lm"),
+        ({"length": 65}, "64 positions"),
+        ({"length": 4, "objectives": {"masked_lm": {"ratte": 1}}}, "rate"),
+        ({"model": "electra-smal"}, "electra-small"),
+    ],
+)
+def test_mistakes(text: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        pretrain({**settings(text, tmp_path / "run", objectives="masked_lm"), **change})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_store_of_another_tokenizer_is_refused(text: Path, tmp_path: Path) -> None:
+    first = pretrain(settings(text, tmp_path / "first", objectives="masked_lm"))
+    (store,) = (p for p in (tmp_path / "texts").iterdir() if (p / "train").is_dir())
+    other = {
+        **SMALL,
+        "tokenizer": {"vocab_size": 140},
+        "data": {"text": str(text), "held_out": 0.2},
+    }
+    second = pretrain({**other, "out": str(tmp_path / "second"), "objectives": "masked_lm"})
+    recipe = {**SMALL, "model": str(second.folder), "data": str(store), "objectives": "masked_lm"}
+    del recipe["spec"]
+    with pytest.raises(UserError, match="another tokenizer"):
+        pretrain({**recipe, "out": str(tmp_path / "third")})
+    shutil.rmtree(first.folder)
+
+
+def test_recipes_that_come_with_jeoni_are_valid() -> None:
+    from jeoni.recipes.pretrain import resolve
+
+    assert "electra-demo" in preset_names()
+    for name in preset_names():
+        assert resolve(name, [], {}).train.hours is not None
+    with pytest.raises(UserError, match="electra-demo"):
+        resolve("electra-dmo", [], {})
