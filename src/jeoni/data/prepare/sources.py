@@ -171,20 +171,27 @@ class _Reader:
 
     def _lines(self, path: Path, longest: int) -> Iterator[tuple[int, str]]:
         """Numbers and lines, without white space around them; long ones come in parts."""
-        decoder, number, inside = codecs.getincrementaldecoder("utf-8-sig")(), 1, False
+        decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        number, inside, carried = 1, False, ""
         with open_binary(path) as stream:
             while data := stream.readline(longest):
                 whole = data.endswith(b"\n")
                 try:
-                    line = decoder.decode(data, final=whole).strip()
+                    line = carried + decoder.decode(data, final=whole)
                 except UnicodeDecodeError:
                     raise _not_utf8(path, number) from None
+                carried = ""
+                if len(data) == longest and not whole and " " in line:
+                    line, _, carried = line.rpartition(" ")
+                line = line.strip()
                 # A part of a long line that has nothing in it is no blank line.
                 if line or (whole and not inside):
                     yield number, line
                 number, inside = number + whole, not whole
                 if number % 256 == 0 or inside:
                     self.position = consumed(stream)
+        if carried:
+            yield number, carried
         try:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:

@@ -1,0 +1,159 @@
+"""``kill -9`` and Ctrl-C in the middle of a preparation: the same command goes on."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import corpora
+from jeoni.base.errors import UserError
+
+SCRIPT = Path(__file__).with_name("prepare_slowly.py")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    texts = corpora.documents(150)
+    path.write_text(corpora.plain(texts + texts[:20]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path) -> dict[str, bytes]:
+    """A preparation that nobody disturbed, in one go and one portion."""
+    done = corpora.run(corpus.parent / "whole", corpus, held_out=0.2)
+    assert done.facts["dropped"]["copy"]["documents"] == 20
+    return corpora.contents(done.folder)
+
+
+def start(out: Path, corpus: Path, workers: int) -> "subprocess.Popen[str]":
+    tokenizer = corpora.tokenizer(corpus.parent / "tokenizers")
+    command = [sys.executable, str(SCRIPT), str(out), str(tokenizer), str(corpus), str(workers)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def parts(out: Path) -> set[Path]:
+    return set((out / "work").glob("0*.npz"))
+
+
+def wait_for(count: int, out: Path, process: "subprocess.Popen[str]") -> None:
+    """Until there are more than so many parts."""
+    while process.poll() is None and len(parts(out)) <= count:
+        time.sleep(0.005)
+
+
+def finish(out: Path, corpus: Path, workers: int) -> None:
+    process = start(out, corpus, workers)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_again_and_again(
+    workers: int, corpus: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    out, killed = tmp_path / "out", 0
+    for more in (3, 9):
+        before = {path: path.stat().st_mtime_ns for path in parts(out)}
+        process = start(out, corpus, workers)
+        wait_for(len(before) + more, out, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        kept = {path: path.stat().st_mtime_ns for path in parts(out)}
+        assert before.items() <= kept.items()  # nothing is made twice
+        assert not (out / "train").exists()
+    assert killed == 2
+    finish(out, corpus, workers)
+    assert corpora.contents(out) == whole
+
+
+def test_workers_do_not_outlive_the_first_process(corpus: Path, tmp_path: Path) -> None:
+    process = start(tmp_path / "out", corpus, 2)
+    wait_for(1, tmp_path / "out", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()  # waits until nobody holds the pipes any more
+    deadline = time.monotonic() + 20
+    while any(alive(int(child)) for child in children):
+        assert time.monotonic() < deadline, "a worker is still there"
+        time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_stopped(number: int, corpus: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(out, corpus, 1)
+    wait_for(3, out, process)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "the same command goes on" in output
+    assert "Traceback" not in errors
+    assert len(parts(out)) > 3
+    finish(out, corpus, 1)
+    assert corpora.contents(out) == whole
+
+
+def test_interrupted_after_the_stores(
+    corpus: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Killed between the last store and the report: the stores are written anew."""
+    out = tmp_path / "out"
+    process = start(out, corpus, 1)
+    wait_for(3, out, process)
+    process.kill()
+    process.communicate()
+    for name in ("train", "heldout", ".train.tmp"):
+        (out / name).mkdir()
+        (out / name / "tokens.bin").write_bytes(b"half")
+    finish(out, corpus, 1)
+    assert corpora.contents(out) == whole
+
+
+def test_only_one_process_works_in_a_folder(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    with (tmp_path / "out" / "work" / "lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        (tmp_path / "out" / "prepare.json").write_text("{}")
+        (tmp_path / "out" / "work" / "000000-000000.npz").write_bytes(b"")
+        with pytest.raises(UserError, match="begun with other settings"):
+            corpora.run(tmp_path / "out", corpus)
+    process = start(tmp_path / "other", corpus, 1)
+    wait_for(3, tmp_path / "other", process)
+    with pytest.raises(UserError, match="another process is preparing"):
+        corpora.run(tmp_path / "other", corpus, held_out=0.2)
+    process.kill()
+    process.communicate()
+
+
+def test_a_damaged_part_is_named(corpus: Path, tmp_path: Path) -> None:
+    process = start(tmp_path / "out", corpus, 1)
+    wait_for(3, tmp_path / "out", process)
+    process.kill()
+    process.communicate()
+    path = tmp_path / "out" / "work" / "000000-000001.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    process = start(tmp_path / "out", corpus, 1)
+    _, errors = process.communicate(timeout=30)
+    assert "UserError" in errors
+    assert "000000-000001.npz is damaged" in errors
+    assert "delete it; the same command makes it again" in errors
+    path.unlink()
+    finish(tmp_path / "out", corpus, 1)
