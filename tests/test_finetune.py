@@ -60,6 +60,9 @@ def test_the_model_card(label_run: FinetuneResult) -> None:
     card = (label_run.folder / "model/README.md").read_text(encoding="utf-8")
     assert f"| accuracy | {label_run.metrics['accuracy']:.4g} |" in card
     assert "tags: [classification]" in card
+    assert "from the weights of" in card
+    assert "data.text=review data.label=stars\n" in card
+    assert "In `transformers` it is `BertForSequenceClassification`." in card
 
 
 def test_the_recipe_is_complete(label_run: FinetuneResult, tiny_folder: Path) -> None:

@@ -51,6 +51,8 @@ def test_a_preset_with_a_vocabulary_learned_from_the_data(
     assert model.spec.vocab == model.tokenizer.vocab_size <= 300
     assert model.tokenizer.encode("영화").tokens[1] != "[UNK]"
     assert len(result.results["metrics"]) > 1
+    card = (result.folder / "model/README.md").read_text(encoding="utf-8")
+    assert "from random weights in the shape of `bert-L2-H128`" in card
 
 
 def test_a_preset_with_a_given_vocabulary(

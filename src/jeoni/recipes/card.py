@@ -15,7 +15,8 @@ def model_card(recipe: FinetuneRecipe, results: Mapping[str, Any], model: Model)
         for name, value in results["metrics"].items()
     )
     own = recipe.own_options(results["task"])
-    start = "the weights of" if recipe.init == "pretrained" else "random weights in the shape of"
+    body = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
+    start = "random weights in the shape of" if body and body <= model.fresh else "the weights of"
     return f"""---
 library_name: jeoni
 tags: [{results["task"]}]
@@ -35,10 +36,19 @@ seed {results["seeds"][0]}) on {results["data"]["train_examples"]} examples of
 
 The recipe is in `recipe.yaml` beside this folder; the same recipe gives the same weights.
 
-    jeoni evaluate --model THIS_FOLDER --data {results["data"]["name"]}{own}
+    jeoni evaluate --model THIS_FOLDER {_data(recipe)}{own}
 
 The licences of the starting weights and of the data apply.
 """
+
+
+def _data(recipe: FinetuneRecipe) -> str:
+    """The data as one gives them to a command: by name, or the dev file and its columns."""
+    data = recipe.data
+    if data.name is not None:
+        return f"--data {data.name}"
+    given = {"data.dev": data.dev or "FILE", "data.text": data.text, "data.label": data.label}
+    return " ".join(f"{key}={value}" for key, value in given.items() if value is not None)
 
 
 def _loads_as(model: Model) -> str:
