@@ -13,6 +13,8 @@ from jeoni.nn.activations import ACTIVATIONS
 from jeoni.ops.dropout import Dropout
 from jeoni.ops.vocabulary import Pick, vocabulary_loss
 
+Pooling = Literal["first", "last", "mean"]
+
 
 class SpanHead(nn.Module):
     """Start and end scores of every token (Devlin et al., "BERT", 2019, section 4.2)."""
@@ -49,7 +51,7 @@ class ClassificationHead(nn.Module):
         activation: str | None,
         dropout: float,
         dropout_first: bool = False,
-        token: Literal["first", "last", "mean"] = "first",
+        token: Pooling = "first",
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -63,11 +65,7 @@ class ClassificationHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """``[N, H]`` and the batch it comes from to ``[B, classes]``."""
-        if self.token == "mean":
-            x = _means(hidden, batch)
-        else:
-            tokens = batch.starts if self.token == "first" else batch.ends
-            x = hidden.index_select(0, torch.tensor(tokens, device=hidden.device))
+        x = pooled(hidden, batch, self.token)
         if self.dropout_first:
             x = self.dropout(x)
         if self.dense is not None and self.activation is not None:
@@ -76,8 +74,11 @@ class ClassificationHead(nn.Module):
         return result
 
 
-def _means(hidden: Tensor, batch: Batch) -> Tensor:
-    """The mean of each sequence's tokens, ``[B, H]``; summed in float32."""
+def pooled(hidden: Tensor, batch: Batch, how: Pooling) -> Tensor:
+    """A vector for each sequence, ``[B, H]``: its first or last token's, or the mean (in float32)."""
+    if how != "mean":
+        tokens = batch.starts if how == "first" else batch.ends
+        return hidden.index_select(0, torch.tensor(tokens, device=hidden.device))
     lengths = torch.tensor(batch.lengths, device=hidden.device)
     owners = torch.arange(len(lengths), device=hidden.device).repeat_interleave(lengths)
     sums = hidden.new_zeros(len(lengths), hidden.shape[1], dtype=torch.float32)
