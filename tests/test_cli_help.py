@@ -4,6 +4,7 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,15 @@ def examples(path: str) -> list[list[str]]:
     return [words for words in told if words[-1] != "--help"]
 
 
+def check(words: list[str]) -> None:
+    """See that there is the command, and that it has the options."""
+    name = max((p for p in COMMANDS if words[: len(p.split())] == p.split()), key=len)
+    assert name, words
+    options = {o for p in COMMANDS[name].params for o in (*p.opts, *p.secondary_opts)}
+    used = {word for word in words if word.startswith("--")}
+    assert used <= options, (words, used - options)
+
+
 @pytest.mark.parametrize("path", COMMANDS)
 def test_no_line_is_broken(path: str) -> None:
     shown = help_of(path)
@@ -64,12 +74,7 @@ def test_the_first_sentence_is_told_in_two_lines(path: str) -> None:
 @pytest.mark.parametrize("path", COMMANDS)
 def test_examples_are_commands_that_there_are(path: str) -> None:
     for words in examples(path):
-        words = words[words.index("jeoni") + 1 :]
-        name = max((p for p in COMMANDS if words[: len(p.split())] == p.split()), key=len)
-        assert name, words
-        options = {o for p in COMMANDS[name].params for o in (*p.opts, *p.secondary_opts)}
-        used = {word for word in words if word.startswith("--")}
-        assert used <= options, (words, used - options)
+        check(words[words.index("jeoni") + 1 :])
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,29 @@ def test_examples_are_commands_that_there_are(path: str) -> None:
 )  # fmt: skip
 def test_there_is_an_example(path: str) -> None:
     assert examples(path)
+
+
+def in_readme(name: str) -> list[list[str]]:
+    text = (Path(__file__).parents[1] / name).read_text(encoding="utf-8")
+    lines = re.findall(r"^    (?:\S+=\S+ )?\.venv/bin/(jeoni .*)$", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_commands_of_the_readme_are_commands_that_there_are(name: str) -> None:
+    told = in_readme(name)
+    assert len(told) > 8
+    for words in told:
+        check(words[1:])
+
+
+def test_both_languages_have_the_same_commands() -> None:
+    """But for the names of folders, which are in the language."""
+    first, second = (
+        [[*words[:2], *(w for w in words if w.startswith("--") or "=" in w)] for words in told]
+        for told in (in_readme("README.md"), in_readme("README.ko.md"))
+    )
+    assert first == second
 
 
 def test_how_arguments_are_written() -> None:

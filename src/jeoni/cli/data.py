@@ -115,16 +115,18 @@ def prepare(
 ) -> None:
     """Make token stores of raw text, to pretrain on.
 
-    Plain text has one sentence a line and a blank line between documents; .jsonl, .csv, .tsv, .json and
-    .parquet have a document in each row. All may be .gz or .zst. OUT gets train and heldout stores, the
-    tokenizer, and a report of what was dropped and why. Interrupted, the same command goes on.
+    Plain text has one sentence a line and a blank line between documents;
+    .jsonl, .csv, .tsv, .json and .parquet have a document in each row. All may
+    be .gz or .zst. OUT gets train and heldout stores, the tokenizer, and a
+    report of what was dropped and why. Interrupted, the same command goes on.
 
     [bold]Examples[/bold]
 
-    jeoni data prepare stores/ko 'texts/*.txt.zst' --tokenizer tok
+        jeoni data prepare stores/ko 'texts/*.txt.zst' --tokenizer tok
 
-    jeoni data prepare stores/web pages.jsonl.gz --tokenizer tok --split-sentences en --duplicates near
-    --language en --min-characters 200 --decontaminate squad
+        jeoni data prepare stores/web pages.jsonl.gz --tokenizer tok \\
+            --split-sentences en --duplicates near --language en \\
+            --min-characters 200 --decontaminate squad
     """
     from jeoni.cli import show
     from jeoni.recipes.prepare import prepare as run
