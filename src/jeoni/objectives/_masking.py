@@ -42,8 +42,8 @@ def choose(draft: Draft, config: MaskingConfig, noise: Noise) -> Ints:
     """Places in ``[N]`` of the tokens to be predicted, in order; at least one a sequence with text.
 
     A sequence's units (tokens, words, runs of words) are gone through in random order until the budget is
-    spent; the unit that would cross it is taken if more than half of it fits, so that the share is right on
-    average.
+    spent. The unit that would cross it is taken with a probability of as much of it as fits: so the share
+    is right on average at any length, but for texts so short that one unit is more than their budget.
     """
     text = np.flatnonzero(~draft.special)
     if not len(text):
@@ -58,10 +58,9 @@ def choose(draft: Draft, config: MaskingConfig, noise: Noise) -> Ints:
     ends = np.cumsum(size[order])
     first = np.flatnonzero(np.diff(owner[order], prepend=-1))
     before = np.repeat(ends[first] - size[order][first], np.diff([*first, len(order)]))
-    middle = ends - before - size[order] / 2
     lengths = np.bincount(owners, minlength=len(draft.lengths))
-    budget = np.maximum(np.rint(config.rate * lengths), 1)
-    kept = middle <= budget[owner[order]]
+    left = config.rate * lengths[owner[order]] - (ends - before - size[order])
+    kept = left / size[order] > noise.sequences("last", draft.examples)[owner[order]]
     kept[first] = True
     chosen = np.zeros(len(size), np.bool_)
     chosen[order[kept]] = True
