@@ -175,3 +175,35 @@ def test_recipes_that_come_with_jeoni_are_valid() -> None:
         assert resolve(name, [], {}).train.hours is not None
     with pytest.raises(UserError, match="electra-demo"):
         resolve("electra-dmo", [], {})
+
+
+def test_recomputing_changes_nothing_but_memory(text: Path, tmp_path: Path) -> None:
+    folders = [
+        pretrain(
+            settings(text, tmp_path / name, objectives="replaced_token", recompute=recompute)
+        ).folder
+        for name, recompute in (("kept", False), ("again", True))
+    ]
+    first, second = (f / "model" / "model.safetensors" for f in folders)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_short_sequences_come_first(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jeoni.objectives._mixture import Mixture
+
+    longest: list[int] = []
+    original = Mixture.__call__
+
+    def watched(self: Mixture, batch: Any) -> Any:
+        if self.model.training:
+            longest.append(max(batch.lengths))
+        return original(self, batch)
+
+    monkeypatch.setattr(Mixture, "__call__", watched)
+    recipe = settings(text, tmp_path / "run", objectives="masked_lm")
+    pretrain({**recipe, "short": {"length": 12, "steps": 4}})
+    assert len(longest) == 6
+    assert max(longest[:4]) == 12
+    assert longest[4:] == [32, 32]

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from jeoni.nn.context import Context
 from jeoni.nn.positions import RelativeBias
@@ -20,6 +22,11 @@ class Stack(nn.Module):
         final_norm: on the output.
         bias: relative positions, one table for all layers (T5).
         dropout: probability, on the normalized output (T5).
+
+    Attributes:
+        recompute: whether a block's inner values are computed again for the backward pass instead of kept:
+            a third more operations, memory for one block (Chen et al., "Training deep nets with sublinear
+            memory cost", 2016).
     """
 
     def __init__(
@@ -37,20 +44,30 @@ class Stack(nn.Module):
         self.final_norm = final_norm
         self.bias = bias
         self.dropout = Dropout(dropout) if dropout else None
+        self.recompute = False
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """``[N, H]`` to ``[N, H]``."""
         for index, seen in self._layers(context):
-            x = self.blocks[index](x, seen)
+            x = self.layer(index, x, seen)
         return self.finish(x)
 
     def states(self, x: Tensor, context: Context) -> list[Tensor]:
         """The input and the output of every layer, ``L + 1`` of ``[N, H]``; the last is normalized."""
         states = [x]
         for index, seen in self._layers(context):
-            states.append(self.blocks[index](states[-1], seen))
+            states.append(self.layer(index, states[-1], seen))
         states[-1] = self.finish(states[-1])
         return states
+
+    def layer(self, index: int, x: Tensor, seen: Context) -> Tensor:
+        """One block's output."""
+        block = self.blocks[index]
+        if self.recompute and self.training and torch.is_grad_enabled():
+            result: Tensor = checkpoint(block, x, seen, use_reentrant=False)
+        else:
+            result = block(x, seen)
+        return result
 
     def _layers(self, context: Context) -> Iterator[tuple[int, Context]]:
         """The block of each layer, and what it sees."""

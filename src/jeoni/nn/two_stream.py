@@ -89,7 +89,7 @@ class TwoStream(nn.Module):
         states = [x]
         for layer, index in enumerate(self.stack.order):
             seen = context if memory is None else replace(context, memory=memory.states[layer])
-            states.append(self.stack.blocks[index](states[-1], seen))
+            states.append(self.stack.layer(index, states[-1], seen))
         states[-1] = self.stack.finish(states[-1])
         if context.query is None:
             return states, None

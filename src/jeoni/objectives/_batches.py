@@ -27,15 +27,23 @@ class StoreBatches:
         length: tokens of a sequence at most.
         config: batch sizes.
         seed: of order, cuts and corruption.
+        short: (steps, tokens of a sequence) of an epoch before all others; None: there is none.
 
     Raises:
         UserError: the store has no chunk that is long enough.
     """
 
     def __init__(
-        self, store: TokenStore, mixture: Mixture, *, length: int, config: BatchConfig, seed: int
+        self,
+        store: TokenStore,
+        mixture: Mixture,
+        *,
+        length: int,
+        config: BatchConfig,
+        seed: int,
+        short: tuple[int, int] | None = None,
     ) -> None:
-        self.store, self.mixture = store, mixture
+        self.store, self.mixture, self.short = store, mixture, short
         self.room = mixture.room(length)
         self.config, self.seed = config, seed
         self._epoch = lru_cache(maxsize=1)(self._make_epoch)
@@ -55,8 +63,11 @@ class StoreBatches:
         return list(batches(self.mixture, chunks, chosen, noise, self.config.micro_tokens))
 
     def _make_epoch(self, epoch: int) -> tuple[Chunks, list[Ints]]:
-        chunks = self.mixture.cut(self.store, self.room, seed=self.seed, epoch=epoch)
-        return chunks, _steps(chunks.lengths, self.config, self.seed, epoch)
+        first = self.short if epoch == 0 else None
+        room = self.room if first is None else self.mixture.room(first[1])
+        chunks = self.mixture.cut(self.store, room, seed=self.seed, epoch=epoch)
+        steps = _steps(chunks.lengths, self.config, self.seed, epoch)
+        return chunks, steps[: first[0]] if first else steps
 
 
 def held_out(

@@ -15,6 +15,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_text
 from jeoni.data.token_store import fingerprint
 from jeoni.models.model import Model
+from jeoni.nn.stack import Stack
 from jeoni.objectives import _mixture
 from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._mixture import Mixture
@@ -139,11 +140,24 @@ def _train(recipe: PretrainRecipe, mixture: Mixture, texts: Texts, folder: Path)
             f"{texts.held_out.folder}: no text to be held out is long enough",
             hint="give more text, or a larger data.held_out",
         )
+    short, loop = recipe.short, recipe.train
+    if short is not None:  # the steps with short sequences are an epoch of their own
+        loop = loop.model_copy(update={"epochs": loop.epochs + 1})
+    for part in mixture.module.modules():
+        if isinstance(part, Stack):
+            part.recompute = recipe.recompute
     return fit(
         mixture,
-        StoreBatches(texts.train, mixture, length=length, config=config, seed=recipe.seed),
+        StoreBatches(
+            texts.train,
+            mixture,
+            length=length,
+            config=config,
+            seed=recipe.seed,
+            short=(short.steps, short.length) if short else None,
+        ),
         groups=optimizer.default_groups(mixture.module),
-        config=recipe.train,
+        config=loop,
         folder=folder,
         seed=recipe.seed,
         evaluate=lambda: evaluate(mixture, unseen, recipe.train.precision),

@@ -64,6 +64,18 @@ class CorpusConfig(Config):
         return values
 
 
+class Short(Config):
+    """Steps with shorter sequences, before all others.
+
+    Attributes:
+        length: tokens of a sequence at most.
+        steps: how many.
+    """
+
+    length: int = Field(32, ge=4)
+    steps: int = Field(ge=1)
+
+
 class PretrainRecipe(Config):
     """Everything that decides a pretraining run.
 
@@ -76,6 +88,8 @@ class PretrainRecipe(Config):
         objectives: from name to weight, or to settings with ``weight`` among them.
         data: which text.
         length: tokens of a sequence at most, special ones included.
+        short: begin with shorter sequences, ``{length: 32, steps: 1000}``; the epochs come after them.
+        recompute: compute each block again for the backward pass: less memory, a third more operations.
         train: the loop's settings; ``train.hours`` ends the run by the clock.
         batch: batch sizes.
         seed: of weights, order, cuts and corruption.
@@ -92,6 +106,8 @@ class PretrainRecipe(Config):
     objectives: dict[str, Any] = Field(default_factory=lambda: {"masked_lm": 1.0})
     data: CorpusConfig
     length: int = Field(128, ge=4)
+    short: Short | None = None
+    recompute: bool = False
     train: PretrainTrain = PretrainTrain()
     batch: PretrainBatch = PretrainBatch()
     seed: int = 1
