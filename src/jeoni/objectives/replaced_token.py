@@ -4,6 +4,8 @@ A small generator fills masked places in; the model says of every token whether 
 train together and share embeddings; the generator is dropped when the model is saved.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from jeoni.base import rng
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.models import hub
@@ -89,7 +92,8 @@ class ReplacedToken(Objective):
         places, wanted = batch.targets[MASKED], batch.targets[ORIGINAL]
         fill: Any = self.generator.heads[FILL]
         words = self.generator.backbone.embeddings.words.weight
-        loss, written = fill.loss(hidden[places], words, wanted, "drawn")
+        with contextlib.nullcontext() if self.model.training else _always_alike(batch):
+            loss, written = fill.loss(hidden[places], words, wanted, "drawn")
         read = replace(batch, ids=batch.ids.index_copy(0, places, written))
         truth = torch.zeros(len(batch.ids), device=hidden.device)
         truth = truth.index_copy(0, places, (written != wanted).float())
@@ -102,6 +106,15 @@ class ReplacedToken(Objective):
         if self.model.training:
             return [filled, found]
         return [filled, replace(found, metrics=_figures(logits, truth, places))]
+
+
+@contextlib.contextmanager
+def _always_alike(batch: Batch) -> Iterator[None]:
+    """What is drawn is a function of the batch, so that figures on held-out text can be compared."""
+    devices = [batch.ids.device] if batch.ids.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(rng.derive("drawn", *batch.examples))
+        yield
 
 
 def _figures(logits: Tensor, truth: Tensor, places: Tensor) -> dict[str, tuple[float, float]]:
