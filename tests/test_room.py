@@ -91,6 +91,14 @@ def test_free_memory_is_that_of_this_machine() -> None:
     assert found is None or 1e6 < found < 1e15
 
 
+def test_free_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7_000, 9_000))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    gpu = torch.device("cuda", 0)
+    assert room.available(gpu) == 7_000
+    assert room._processes(gpu) == 1  # each has one of its own
+
+
 @pytest.mark.parametrize(
     ("limit", "used", "cached", "left"),
     [("1000", "600", "100", 500.0), ("max", "600", "100", None), (None, "600", "100", None)],
