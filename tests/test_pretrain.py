@@ -207,3 +207,13 @@ def test_short_sequences_come_first(
     assert len(longest) == 6
     assert max(longest[:4]) == 12
     assert longest[4:] == [32, 32]
+
+
+def test_a_budget_of_operations_is_kept(text: Path, tmp_path: Path) -> None:
+    recipe = settings(text, tmp_path / "run", objectives="masked_lm")
+    train = {k: v for k, v in recipe["train"].items() if k not in ("steps", "eval_every")}
+    result = pretrain({**recipe, "train": train, "flops": 2e9})
+    done = result.results["training"]
+    spent = done["tokens"] * result.results["rate"]["training_flops_per_token"]
+    assert done["steps"] > 5
+    assert spent == pytest.approx(2e9, rel=0.2)

@@ -54,6 +54,12 @@ class StoreBatches:
         """Optimizer steps of an epoch."""
         return len(self._epoch(epoch)[1])
 
+    @property
+    def tokens_a_step(self) -> float:
+        """Tokens of an optimizer step on average, without special ones."""
+        chunks, steps = self._epoch(1 if self.short else 0)
+        return float(chunks.lengths.sum()) / len(steps)
+
     def get(self, epoch: int, step: int, rank: int = 0, world: int = 1) -> list[Batch]:
         """This rank's micro-batches of a step: every ``world``-th sequence of it."""
         chunks, steps = self._epoch(epoch)

@@ -23,6 +23,7 @@ from jeoni.recipes import build, pretrain_pages, run
 from jeoni.recipes.pretrain_settings import PretrainRecipe, preset
 from jeoni.recipes.texts import Texts, open_texts
 from jeoni.training import distributed, log, optimizer
+from jeoni.training.config import TrainConfig
 from jeoni.training.loop import fit
 from jeoni.training.optimizer import GroupRow
 from jeoni.training.result import FitResult
@@ -140,24 +141,18 @@ def _train(recipe: PretrainRecipe, mixture: Mixture, texts: Texts, folder: Path)
             f"{texts.held_out.folder}: no text to be held out is long enough",
             hint="give more text, or a larger data.held_out",
         )
-    short, loop = recipe.short, recipe.train
-    if short is not None:  # the steps with short sequences are an epoch of their own
-        loop = loop.model_copy(update={"epochs": loop.epochs + 1})
     for part in mixture.module.modules():
         if isinstance(part, Stack):
             part.recompute = recipe.recompute
+    short = (recipe.short.steps, recipe.short.length) if recipe.short else None
+    batches = StoreBatches(
+        texts.train, mixture, length=length, config=config, seed=recipe.seed, short=short
+    )
     return fit(
         mixture,
-        StoreBatches(
-            texts.train,
-            mixture,
-            length=length,
-            config=config,
-            seed=recipe.seed,
-            short=(short.steps, short.length) if short else None,
-        ),
+        batches,
         groups=optimizer.default_groups(mixture.module),
-        config=loop,
+        config=_loop(recipe, mixture, batches),
         folder=folder,
         seed=recipe.seed,
         evaluate=lambda: evaluate(mixture, unseen, recipe.train.precision),
@@ -165,6 +160,17 @@ def _train(recipe: PretrainRecipe, mixture: Mixture, texts: Texts, folder: Path)
         tensorboard=recipe.tensorboard,
         description="pretraining",
     )
+
+
+def _loop(recipe: PretrainRecipe, mixture: Mixture, batches: StoreBatches) -> TrainConfig:
+    """The loop's settings, as long as the recipe wants it in the end."""
+    loop = recipe.train
+    if recipe.flops is not None:
+        a_step = pretrain_pages.flops_per_token(mixture, recipe.length) * batches.tokens_a_step
+        return loop.model_copy(update={"steps": max(1, round(recipe.flops / a_step))})
+    if recipe.short is not None:  # the steps with short sequences are an epoch of their own
+        return loop.model_copy(update={"epochs": loop.epochs + 1})
+    return loop
 
 
 def evaluate(mixture: Mixture, batches: Sequence[Batch], precision: str) -> dict[str, float]:

@@ -22,8 +22,7 @@ def rate(recipe: PretrainRecipe, mixture: Mixture, result: FitResult) -> dict[st
     Operations are those of the model (``jeoni models show``) in sequences of the recipe's length, with the
     generator's where there is one; shorter sequences do a little less.
     """
-    models = [m for m in mixture.module.modules() if isinstance(m, Model)]
-    flops = sum(describe.operations(m, recipe.length).training for m in models)
+    flops = flops_per_token(mixture, recipe.length)
     tokens = result.tokens / max(result.train_seconds, 1e-9)
     spec, device = mixture.model.spec, mixture.model.device
     size = recipe.batch.tokens or recipe.batch.size * recipe.length
@@ -41,6 +40,12 @@ def rate(recipe: PretrainRecipe, mixture: Mixture, result: FitResult) -> dict[st
         "matmul_gflops": round(limit / 1e9, 1),
         "share_of_matmul": round(tokens * flops / limit, 3),
     }
+
+
+def flops_per_token(mixture: Mixture, length: int) -> float:
+    """Operations a token in training, of all models that train."""
+    models = [m for m in mixture.module.modules() if isinstance(m, Model)]
+    return sum(describe.operations(m, length).training for m in models)
 
 
 def report(

@@ -89,6 +89,8 @@ class PretrainRecipe(Config):
         data: which text.
         length: tokens of a sequence at most, special ones included.
         short: begin with shorter sequences, ``{length: 32, steps: 1000}``; the epochs come after them.
+        flops: end after so many operations, instead of ``train.epochs`` or ``train.steps``: what objectives
+            and sizes can be compared at (``jeoni models show`` says how they are counted).
         recompute: compute each block again for the backward pass: less memory, a third more operations.
         train: the loop's settings; ``train.hours`` ends the run by the clock.
         batch: batch sizes.
@@ -107,6 +109,7 @@ class PretrainRecipe(Config):
     data: CorpusConfig
     length: int = Field(128, ge=4)
     short: Short | None = None
+    flops: float | None = Field(None, gt=0)
     recompute: bool = False
     train: PretrainTrain = PretrainTrain()
     batch: PretrainBatch = PretrainBatch()
