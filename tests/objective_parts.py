@@ -182,7 +182,7 @@ def batch(
     epoch: int = 0,
 ) -> Batch:
     """Some chunks of a store as a batch."""
-    chunks = Chunks(text, mix.room(length), seed=seed, epoch=epoch)
+    chunks = mix.cut(text, mix.room(length), seed=seed, epoch=epoch)
     return mix.batch(chunks, np.array(indices, np.int64), Noise(seed, epoch))
 
 

@@ -12,14 +12,15 @@ import objective_parts as parts
 from jeoni.base.batch import Batch
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
-from jeoni.data.chunks import Chunks
+from jeoni.data.batching import BatchConfig
 from jeoni.data.token_store import TokenStore
 from jeoni.objectives import _mixture
-from jeoni.objectives._batches import held_out
+from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._draft import Noise
 from jeoni.objectives._mixture import Mixture
 
 LENGTH = 48
+Sequence = list[tuple[list[int], list[int]]]
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +84,9 @@ def test_the_same_every_time(name: str, stores: dict[str, TokenStore]) -> None:
     assert all(torch.equal(first.targets[k], again.targets[k]) for k in first.targets)
 
 
-def sequences(batch: Batch) -> dict[int, list[tuple[list[int], list[int]]]]:
+def sequences(batch: Batch) -> dict[int, Sequence]:
     """Ids and segments of the sequences, by example."""
-    found: dict[int, list[tuple[list[int], list[int]]]] = {}
+    found: dict[int, Sequence] = {}
     ids = torch.split(batch.ids, list(batch.lengths))
     segments = torch.split(batch.segments, list(batch.lengths))
     for example, own, segment in zip(batch.examples, ids, segments, strict=True):
@@ -109,10 +110,32 @@ def test_neighbors_make_no_difference(name: str, stores: dict[str, TokenStore]) 
 
 
 @pytest.mark.parametrize("name", parts.NAMES)
+def test_ranks_and_micro_batches_divide_the_same_sequences(
+    name: str, stores: dict[str, TokenStore]
+) -> None:
+    mix, family = built(name)
+
+    def steps(world: int, micro: int) -> list[tuple[dict[str, float], dict[int, Sequence]]]:
+        config = BatchConfig(size=10, micro_tokens=micro)
+        batches = StoreBatches(stores[family], mix, length=LENGTH, config=config, seed=4)
+        found = []
+        for number in range(min(4, batches.steps(1))):
+            own = [b for rank in range(world) for b in batches.get(1, number, rank, world)]
+            together = {key: value for b in own for key, value in sequences(b).items()}
+            found.append((parts.summed([mix.counts(batch) for batch in own]), together))
+        return found
+
+    whole = steps(1, 10**6)
+    assert max(len(together) for _, together in whole) == 10
+    for world, micro in ((1, 100), (2, 10**6), (3, 60), (7, 1)):
+        assert steps(world, micro) == whole
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
 @pytest.mark.parametrize("length", [16, LENGTH, 100])
 def test_no_sequence_is_too_long(name: str, length: int, stores: dict[str, TokenStore]) -> None:
     mix, family = built(name)
-    chunks = Chunks(stores[family], mix.room(length))
+    chunks = mix.cut(stores[family], mix.room(length))
     batch = mix.batch(chunks, np.arange(len(chunks)), Noise(0, 0))
     assert max(batch.lengths) <= length
     assert min(batch.lengths) > 0
@@ -146,15 +169,17 @@ def test_a_batch_is_learned(name: str, stores: dict[str, TokenStore]) -> None:
 def test_held_out_text_is_always_the_same(name: str, stores: dict[str, TokenStore]) -> None:
     mix, family = built(name)
     first, again = (
-        held_out(stores[family], mix, length=LENGTH, tokens=400, config=parts.BatchConfig())
+        held_out(stores[family], mix, length=LENGTH, tokens=400, config=BatchConfig())
         for _ in range(2)
     )
     assert [b.ids.tolist() for b in first] == [b.ids.tolist() for b in again]
     mix.module.eval()
     mix.expect({})
     with torch.no_grad():
-        for batch in first:
+        for number, batch in enumerate(first):
+            torch.manual_seed(number)
             figures = mix.figures(mix(batch).metrics)
+            assert mix.figures(mix(batch).metrics) == figures
             assert all(np.isfinite(figure) for figure in figures.values())
             assert losses_of(figures.keys()) == {name}
 
