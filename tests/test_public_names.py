@@ -25,6 +25,7 @@ NAMES = [
     "generate",
     "load",
     "plan",
+    "pretrain",
 ]
 HEAVY = ["torch", "numpy", "pyarrow", "sklearn", "transformers", "altair", "pydantic", "typer"]
 
