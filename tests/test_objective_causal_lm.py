@@ -1,6 +1,7 @@
 """Causal language modeling: every token predicted once, documents apart or one after the other."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.data.batching import BatchConfig
 from jeoni.data.token_store import StoreWriter, TokenStore
+from jeoni.models import hub
 from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._draft import Noise
 from jeoni.objectives._mixture import Mixture
-from jeoni.objectives._writing import end_id
+from jeoni.objectives._writing import end_id, start_id
+from jeoni.text.training import train
 
 ACROSS = {"causal_lm": {"across_documents": True}}
 
@@ -50,8 +53,7 @@ def test_every_token_is_predicted_once_from_the_one_before(epoch: int, tmp_path:
     written = batch.targets["written"]
     plain = written[written != end]
     chunks = mix.cut(store, mix.room(17), epoch=epoch)
-    kept = [np.array(store.ids[a:b]) for a, b in zip(chunks.starts, chunks.stops, strict=True)]
-    assert plain.tolist() == np.concatenate(kept).tolist()
+    assert sorted(plain.tolist()) == list(range(10, 10 + len(store)))
     assert len(written) == len(batch.ids)
     ends = set((store.documents[1:] - 1 + 10).tolist())
     for read, wanted in zip(batch.ids.tolist(), written.tolist(), strict=True):
@@ -160,6 +162,30 @@ def test_it_learns_the_text(text: TokenStore) -> None:
     mix = parts.mixture("causal_lm", parts.model("gpt2"))
     losses = parts.learn(mix, text, steps=25, length=64, size=8)
     assert np.mean(losses[-4:]) < 0.85 * losses[0]
+
+
+def test_accuracy_costs_nothing_while_training(text: TokenStore) -> None:
+    mix = parts.mixture("causal_lm", parts.model("gpt2"))
+    batch = parts.batch(mix, text)
+    for training in (True, False):
+        mix.module.train(training)
+        assert ("causal_lm_accuracy" in mix(batch).metrics) is not training
+
+
+def test_what_begins_and_ends_a_text() -> None:
+    for family, names in (
+        ("gpt2", ("<|endoftext|>", "<|endoftext|>")),
+        ("bert", ("[CLS]", "[SEP]")),
+        ("bart", ("<s>", "</s>")),
+        ("t5", ("</s>", "</s>")),
+    ):
+        words = parts.tokenizer(family)
+        assert (words.tokens[start_id(words)], words.tokens[end_id(words)]) == names
+    bare = train(["a river near a bridge"], kind="bpe", like="gpt1", vocab_size=60)
+    model = hub.create("gpt2", replace(parts.model("gpt2").spec, vocab=60), tokenizer=bare)
+    with pytest.raises(UserError, match="no token that ends a text") as caught:
+        parts.mixture("causal_lm", model)
+    assert "jeoni tokenizer train" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("family", ["bert", "t5", "xlnet"])

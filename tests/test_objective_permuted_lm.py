@@ -86,6 +86,19 @@ def test_order_and_targets(length: int, whole_words: bool, drawn: TokenStore) ->
         assert np.array_equal(order[last] > 0, order[last - 1] > 0)
 
 
+def test_special_tokens_have_their_own_segments(text: TokenStore) -> None:
+    mix = parts.mixture("permuted_lm", parts.model("xlnet"))
+    batch = parts.batch(mix, text, indices=[0, 1])
+    words = parts.tokenizer("xlnet")
+    for ids, segments in zip(
+        torch.split(batch.ids, list(batch.lengths)),
+        torch.split(batch.segments, list(batch.lengths)),
+        strict=True,
+    ):
+        assert ids[-2:].tolist() == [words.sep_id, words.cls_id]
+        assert segments.tolist() == [0] * (len(ids) - 1) + [2]
+
+
 def test_every_order_is_as_likely_as_another(drawn: TokenStore) -> None:
     mix = parts.mixture("permuted_lm", parts.model("xlnet"))
     chunks = Chunks(drawn, 30)

@@ -27,7 +27,7 @@ class CausalLMConfig(Config):
 
 
 class CausalLM(Writer):
-    """Every token is predicted once, from those before it.
+    """Every token is predicted once an epoch, from those before it.
 
     A sequence is what precedes its first target (the document's token before, or the start token), then
     the targets but the last. A document's last target is the end-of-text token.
@@ -56,7 +56,7 @@ class CausalLM(Writer):
         """Documents, or one text of all of them."""
         if self.config.across_documents:
             return Stream(store, room, seed=seed, epoch=epoch)
-        return Chunks(store, room, seed=seed, epoch=epoch)
+        return Chunks(store, room, seed=seed, epoch=epoch, least=1)
 
     def arrange(self, chunks: Chunks, indices: Ints, noise: Noise) -> Draft:
         """What is read; targets: what comes next."""

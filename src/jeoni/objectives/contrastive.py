@@ -33,7 +33,8 @@ class ContrastiveConfig(Config):
             ``documents``: a document of the text is a pair, its first two sentences; if there is a third,
             it is a hard negative (section 4: premise, entailment, contradiction).
         temperature: that cosines are divided by.
-        pooling: what stands for a sentence.
+        pooling: what stands for a sentence. (The first token of a fresh model hardly knows the others: from
+            random weights, take ``mean``.)
         projection: a dense layer with tanh on top, in training only (section 6.3).
         at_once: tokens whose activations are held at once. A larger batch is read twice, the second time
             part by part for the gradients, which are the same.
