@@ -244,6 +244,8 @@ def test_models_that_do_not_write() -> None:
         peers.fresh("bert", "masked_lm").generate([[1]])
     with pytest.raises(UserError, match=r"gpt2 model does not write.*its heads: none"):
         peers.fresh("gpt2").generate([[1]])
+    with pytest.raises(UserError, match=r"xlnet model does not write.*both sides[^\n]*\n.*GPT-2"):
+        peers.fresh("xlnet", "language_model").generate([[1]])
 
 
 def test_beams_cannot_be_streamed_and_have_a_limit() -> None:

@@ -17,6 +17,7 @@ from jeoni.base.errors import UserError
 from jeoni.models.beams import Beams
 from jeoni.models.lines import HEAD, Line, Prompt, Written, line_of
 from jeoni.models.model import Model
+from jeoni.models.packing import Packed
 from jeoni.models.sampling import Chooser, Repetition, Settings
 from jeoni.nn.cache import Cache
 
@@ -41,7 +42,9 @@ def generate(model: Model, prompts: Sequence[Prompt], **settings: Any) -> list[W
     lines = [line_of(model, prompt, number, chosen) for number, prompt in enumerate(prompts)]
     # Of about the same length together: the cache has as many columns as its longest.
     order = sorted(range(len(lines)), key=lambda number: len(lines[number].prompt))
-    with _writing(model):
+    rows = min(TOGETHER, len(lines)) * chosen.beams
+    packed = Packed(model, rows, max((line.limit for line in lines), default=0))
+    with _writing(model, packed):
         for first in range(0, len(order), TOGETHER):
             chunk = order[first : first + TOGETHER]
             own = [lines[number] for number in chunk]
@@ -73,8 +76,9 @@ def stream(model: Model, prompt: Prompt, **settings: Any) -> Iterator[str]:
 def _pieces(model: Model, line: Line, settings: Settings) -> Iterator[str]:
     assert line.text is not None
     steps = _one_by_one(model, [line], settings, settings.seeds(1))
+    packed = Packed(model, 1, line.limit)
     while True:
-        with _writing(model):  # the caller may train between two pieces
+        with _writing(model, packed):  # the caller may train between two pieces
             step = next(steps, None)
         if step is None:
             return
@@ -84,13 +88,13 @@ def _pieces(model: Model, line: Line, settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _writing(model: Model) -> Iterator[None]:
+def _writing(model: Model, packed: Packed) -> Iterator[None]:
     """Without gradients and dropout; afterwards the model is as it was."""
     training = model.training
     if training:
         model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), packed.used():
             yield
     finally:
         if training:

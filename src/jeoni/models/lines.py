@@ -113,12 +113,19 @@ def line_of(model: Model, prompt: Prompt, number: int, settings: Settings) -> Li
 
 
 def _check_writes(model: Model) -> None:
-    if HEAD not in model.heads or not hasattr(model.backbone, "extend"):
+    hint = "take a model that was trained to write, such as GPT-2, T5 or BART"
+    if HEAD not in model.heads:
         heads = ", ".join(model.heads) or "none"
         raise UserError(
             f"this {model.family.name} model does not write: it has no language model head "
             f"(its heads: {heads})",
-            hint="take a model that was trained to write, such as GPT-2, T5 or BART",
+            hint=hint,
+        )
+    if not hasattr(model.backbone, "extend"):
+        raise UserError(
+            f"this {model.family.name} model does not write: its language model head predicts words "
+            "from both sides, and cannot go on from a text step by step here",
+            hint=hint,
         )
     if not model.spec.causal and not model.spec.decoder_layers:
         raise UserError(

@@ -79,9 +79,9 @@ class SelfAttention(nn.Module):
         """One token of each sequence, ``[R, 3, A, D]``, and all before it in the cache."""
         assert context.cache is not None
         keys, values = context.cache.append(context.layer, qkv[:, 1:])
-        mask = context.cache.unseen(qkv)
+        mask = context.cache.unseen(keys)
         if context.bias is not None:
-            bias = context.bias.to(qkv.dtype)
+            bias = context.bias.to(keys.dtype)
             mask = bias if mask is None else mask + bias
         if 0 < self.window < keys.shape[2]:
             keys, values = keys[:, :, -self.window :], values[:, :, -self.window :]

@@ -16,7 +16,7 @@ def attend_one(
 
     Args:
         query: ``[R, A, D]``; ``R`` may be several times ``B``, sequences of the same keys side by side.
-        keys: ``[B, A, T, D]``.
+        keys: ``[B, A, T, D]``; of another type than the query's, attention is computed in that one.
         values: ``[B, A, T, D]``.
         mask: added to the scores, broadcast to ``[B, A, R / B, T]``; or True where a key is seen.
         scale: of the scores; None: one by the root of ``D``.
@@ -28,5 +28,5 @@ def attend_one(
     side_by_side = query.unsqueeze(2)
     if rows != batch:
         side_by_side = query.view(batch, -1, *query.shape[1:]).transpose(1, 2)
-    out = scaled_dot_product_attention(side_by_side, keys, values, mask, scale=scale)
-    return out.transpose(1, 2).reshape(rows, -1)
+    out = scaled_dot_product_attention(side_by_side.to(keys.dtype), keys, values, mask, scale=scale)
+    return out.transpose(1, 2).reshape(rows, -1).to(query.dtype)
