@@ -407,6 +407,23 @@ def test_saved_models_load_in_transformers(
     assert set(again.heads) == {"masked_lm", kind}
 
 
+@pytest.mark.parametrize("family", ["bert", "albert", "electra", "roberta"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", ["masked_lm", "span_boundary"])
+def test_saved_models_go_on_in_jeoni(family: str, kind: str, other: str, tmp_path: Path) -> None:
+    """Also with heads that the family's published layout has no names for."""
+    text = parts.store(tmp_path / "store", parts.tokenizer(family))
+    chosen = {other: 1.0, kind: 1.0}
+    mix = parts.mixture(chosen, parts.model(family))
+    parts.learn(mix, text, steps=1, size=8)
+    mix.model.eval().save(tmp_path / "model")
+    mix.expect({})
+    again = parts.mixture(chosen, hub.load(tmp_path / "model"), seed=7)
+    batch = parts.batch(mix, text)
+    with torch.no_grad():
+        assert again(batch).total.item() == pytest.approx(mix(batch).total.item(), rel=1e-6)
+
+
 def test_class_0_is_what_transformers_calls_0(many: TokenStore) -> None:
     """BERT: ``0 indicates sequence B is a continuation of sequence A``; ALBERT: 0 is the original order."""
     draft, _ = drafts(NEXT, many)
