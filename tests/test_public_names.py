@@ -25,7 +25,9 @@ NAMES = [
     "generate",
     "load",
     "plan",
+    "prepare",
     "pretrain",
+    "study",
 ]
 HEAVY = ["torch", "numpy", "pyarrow", "sklearn", "transformers", "altair", "pydantic", "typer"]
 

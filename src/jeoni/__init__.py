@@ -4,6 +4,7 @@ Every verb of the command line is a function here, imported when it is first use
 ``import jeoni`` stays fast:
 
     jeoni.load(where)       a model and its tokenizer together
+    jeoni.prepare(...)      plain text to token stores
     jeoni.pretrain(...)     train a language model on plain text
     jeoni.finetune(...)     transfer a model to a task
     jeoni.evaluate(...)     the task's official metrics
@@ -12,6 +13,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.convert(...)      a checkpoint written anew, in today's names and files
     jeoni.answer(...)       ask a question about a passage
     jeoni.classify(...)     label a text
+    jeoni.study(...)        ways to pretrain, compared at equal budgets
     jeoni.generate(...)     go on from a text, or answer to it
 """
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from jeoni.recipes.evaluate import evaluate
     from jeoni.recipes.finetune import finetune
     from jeoni.recipes.plan import plan
+    from jeoni.recipes.prepare import prepare
     from jeoni.recipes.pretrain import pretrain
+    from jeoni.recipes.study import study
     from jeoni.serving.predictor import answer, classify
     from jeoni.serving.writer import generate
 
@@ -42,7 +46,9 @@ _WHERE = {
     "generate": "jeoni.serving.writer",
     "load": "jeoni.models.hub",
     "plan": "jeoni.recipes.plan",
+    "prepare": "jeoni.recipes.prepare",
     "pretrain": "jeoni.recipes.pretrain",
+    "study": "jeoni.recipes.study",
 }
 
 __all__ = [
@@ -57,7 +63,9 @@ __all__ = [
     "generate",
     "load",
     "plan",
+    "prepare",
     "pretrain",
+    "study",
 ]
 
 

@@ -21,6 +21,7 @@ from jeoni.cli import (
     models,
     plan,
     pretrain,
+    study,
     tokenizer,
 )
 
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (pretrain, finetune, evaluate, answer, classify, generate, plan, convert, demo):
+for verb in (pretrain, finetune, evaluate, answer, classify, generate, study, plan, convert, demo):
     app.command(no_args_is_help=verb is not demo)(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

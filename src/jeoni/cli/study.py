@@ -1,0 +1,59 @@
+"""``jeoni study``."""
+
+from typing import Annotated
+
+import typer
+
+
+def study(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDY [KEY=VALUE]...",
+            help="A study that comes with jeoni (objectives) or a file, and settings.",
+        ),
+    ],
+    out: Annotated[str | None, typer.Option(help="Folder of all runs and results.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Compare ways to pretrain: equal budgets, the same tasks, several seeds.
+
+    Every part is a run of its own; the same command goes on after an interruption.
+
+    [bold]Examples[/bold]
+
+    Nine objectives at equal operations, each transferred (hours on a laptop):
+
+        jeoni data prepare corpus texts/*.zst --tokenizer TOKENIZER
+
+        JEONI_DATA=FOLDER jeoni study objectives common.data.store=corpus
+
+    A first look, one seed:
+
+        JEONI_DATA=FOLDER jeoni study objectives common.data.store=corpus \\
+            "seeds=[1]" common.flops=1e13
+    """
+    from json import dumps as quote
+    from os.path import isfile
+
+    from jeoni.base.files import read_json
+    from jeoni.cli import show
+    from jeoni.recipes.study import study as run
+
+    names = [a for a in arguments if "=" not in a or isfile(a)]
+    overrides = [a for a in arguments if a not in names]
+    if len(names) != 1:
+        raise typer.BadParameter(f"one study, these are {len(names)}: {' '.join(names)}")
+    if out is not None:
+        overrides.append(f"out={quote(out)}")
+    result = run(names[0], *overrides)
+    if json:
+        show.as_json(read_json(result.folder / "results.json"))
+        return
+    tasks = sorted({score.task for score in result.scores})
+    rows = [
+        (way, *("{:.4g} ({:.4g} to {:.4g})".format(*row[task]) for task in tasks))
+        for way, row in result.table.items()
+    ]
+    show.table("Median (smallest to largest)", ("pretrained with", *tasks), rows)
+    typer.echo(f"\nReport: {result.folder / 'report.html'}")

@@ -1,0 +1,211 @@
+"""Comparisons: several ways to pretrain at the same budget, each transferred to the same tasks."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from jeoni.base import lookup
+from jeoni.base.config import Config, override, parse, read_yaml
+from jeoni.base.errors import UserError
+from jeoni.base.files import write_json
+from jeoni.recipes import study_pages
+from jeoni.recipes.finetune import finetune
+from jeoni.recipes.pretrain import pretrain
+
+STUDIES = "studies"
+SCRATCH = "from scratch"
+
+
+class Claim(Config):
+    """What somebody published, in terms of this study.
+
+    Attributes:
+        text: the claim, in a sentence.
+        source: paper and section.
+        better, than: names of ways to pretrain.
+        tasks: on which; all if empty.
+    """
+
+    text: str
+    source: str
+    better: str
+    than: str
+    tasks: tuple[str, ...] = ()
+
+
+class StudyRecipe(Config):
+    """A comparison.
+
+    Attributes:
+        common: settings of pretraining that all ways share (``data``, ``length``, ``flops``, ...).
+        ways: from name to the settings that are its own (``model``, ``objectives``, ...).
+        tasks: from name to settings of fine-tuning (``data``, ``train``, ...).
+        seeds: of pretraining and of fine-tuning.
+        scratch: fine-tune each way's architecture from random weights, too.
+        claims: what is published about these ways.
+        out: folder of all runs and results.
+    """
+
+    common: dict[str, Any] = Field(default_factory=dict)
+    ways: dict[str, dict[str, Any]] = Field(min_length=1)
+    tasks: dict[str, dict[str, Any]] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    scratch: bool = True
+    claims: tuple[Claim, ...] = ()
+    out: str = "runs/study"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One model on one task."""
+
+    way: str
+    task: str
+    seed: int
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What came of a study.
+
+    Attributes:
+        folder: with ``results.json`` and ``report.html``.
+        scores: one a way, task and seed.
+        table: median, smallest and largest by way and task.
+    """
+
+    folder: Path
+    scores: Sequence[Score]
+    table: Mapping[str, Mapping[str, tuple[float, float, float]]]
+
+
+def study(recipe: str | Path | Mapping[str, Any], *overrides: str, **settings: Any) -> StudyResult:
+    """Pretrain in each way, fine-tune on each task, for each seed; then compare.
+
+    Every part is a run of its own: the same call goes on where it was interrupted, and another seed, way or
+    task costs only what is new.
+
+    Args:
+        recipe: a YAML file, a mapping (see ``StudyRecipe``), or the name of a study that comes with jeoni.
+        overrides: ``"seeds=[1]"`` and the like.
+        settings: top-level keys.
+
+    Raises:
+        UserError: something in the recipe is wrong.
+        Interrupted: Ctrl-C or SIGTERM; what was done is kept.
+    """
+    full = resolve(recipe, overrides, settings)
+    folder = Path(full.out)
+    scores = list(_scores(full, folder))
+    table = _table(scores)
+    verdicts = [_verdict(claim, scores) for claim in full.claims]
+    found = {
+        "scores": [vars(score) for score in scores],
+        "table": {way: {t: list(v) for t, v in row.items()} for way, row in table.items()},
+        "claims": verdicts,
+        "recipe": full.model_dump(mode="json"),
+    }
+    write_json(folder / "results.json", found)
+    study_pages.report(found, folder / "report.html")
+    return StudyResult(folder, scores, table)
+
+
+def resolve(
+    recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], settings: Mapping[str, Any]
+) -> StudyRecipe:
+    """The validated recipe; claims must be about ways and tasks that are there."""
+    if isinstance(recipe, str) and not Path(recipe).is_file():
+        recipe = _preset(recipe)
+    if isinstance(recipe, str | Path):
+        values, where = read_yaml(Path(recipe)), str(recipe)
+    else:
+        values, where = dict(recipe), "recipe"
+    full = parse(StudyRecipe, override({**values, **settings}, overrides), where=where)
+    for claim in full.claims:
+        for name, known in (
+            *((way, full.ways) for way in (claim.better, claim.than)),
+            *((task, full.tasks) for task in claim.tasks),
+        ):
+            if name not in known and not (name == SCRATCH and full.scratch):
+                raise UserError(
+                    f"{where}: a claim is about {name!r}", hint=lookup.suggest(name, list(known))
+                )
+    return full
+
+
+def _preset(name: str) -> Path:
+    folder = files("jeoni.recipes") / STUDIES
+    known = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if ".yaml" in p.name)
+    if name not in known:
+        raise UserError(f"there is no study {name!r}", hint=lookup.suggest(name, known))
+    return Path(str(folder / f"{name}.yaml"))
+
+
+def _scores(recipe: StudyRecipe, folder: Path) -> Iterator[Score]:
+    """All runs, seed by seed, so that an early look is at all ways."""
+    for seed in recipe.seeds:
+        for way, own in recipe.ways.items():
+            place = folder / "pretrain" / f"{_safe(way)}-{seed}"
+            trained = pretrain({**recipe.common, **own, "seed": seed, "out": str(place)})
+            yield from _transferred(recipe, way, trained.folder / "model", seed, folder)
+            if recipe.scratch:
+                name = f"{way}, {SCRATCH}" if len(recipe.ways) > 1 else SCRATCH
+                yield from _transferred(recipe, name, trained.folder / "model", seed, folder)
+
+
+def _transferred(
+    recipe: StudyRecipe, way: str, model: Path, seed: int, folder: Path
+) -> Iterator[Score]:
+    """A pretrained model, or its architecture alone, on every task."""
+    init = "random" if way.endswith(SCRATCH) else "pretrained"
+    for task, settings in recipe.tasks.items():
+        place = folder / "tasks" / _safe(task) / f"{_safe(way)}-{seed}"
+        start = {"model": str(model), "init": init, "seeds": [seed], "out": str(place)}
+        results = finetune({**settings, **start}).results
+        metric = results["main_metric"]
+        yield Score(way, task, seed, metric, results["metrics"][metric])
+
+
+def _safe(name: str) -> str:
+    """A name as a folder's."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
+def _table(scores: Sequence[Score]) -> dict[str, dict[str, tuple[float, float, float]]]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for score in scores:
+        found.setdefault(score.way, {}).setdefault(score.task, []).append(score.value)
+    return {
+        way: {t: (statistics.median(v), min(v), max(v)) for t, v in row.items()}
+        for way, row in found.items()
+    }
+
+
+def _verdict(claim: Claim, scores: Sequence[Score]) -> dict[str, Any]:
+    """Whether what was found agrees: on every task, the medians' difference and whether spreads overlap."""
+    rows = []
+    for task in claim.tasks or sorted({score.task for score in scores}):
+        better, than = (
+            [s.value for s in scores if s.task == task and s.way == way]
+            for way in (claim.better, claim.than)
+        )
+        if not better or not than:
+            continue
+        difference = statistics.median(better) - statistics.median(than)
+        apart = min(better) > max(than) or max(better) < min(than)
+        verdict = "agrees" if difference > 0 else "does not agree"
+        rows.append(
+            {
+                "task": task,
+                "difference": difference,
+                "found": verdict if apart else "within the spread",
+            }
+        )
+    return {**claim.model_dump(mode="json"), "found": rows}
