@@ -1,5 +1,6 @@
 """Contrastive learning: pairs, the loss by its definition, and gradients of large batches in parts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import contrastive_ranks
+import launch
 import objective_parts as parts
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
@@ -19,6 +22,7 @@ from jeoni.objectives._draft import Noise
 from jeoni.objectives._mixture import Mixture
 from jeoni.serving.vectors import embed
 
+PAIRS = ("documents", "dropout")
 DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1}
 
 
@@ -177,9 +181,25 @@ def test_a_step_is_one_batch_however_large(text: TokenStore) -> None:
     shares = [batches.get(0, 1, rank, 5)[0] for rank in range(5)]
     examples = sorted(set(one[0].examples))
     assert sorted(e for share in shares for e in set(share.examples)) == examples
-    assert batches.get(0, 1, 30, 31) == []
+    assert batches.get(0, 1, 3, 25) == []  # one would have none, and the others wait for it
     unseen = held_out(text, mix, length=40, tokens=1000, config=config)
     assert [mix.counts(batch)["contrastive/0"] for batch in unseen[:-1]] == [24] * (len(unseen) - 1)
+
+
+@pytest.mark.filterwarnings("ignore:contrastive")
+def test_two_processes_are_one(tmp_path: Path) -> None:
+    parts.store(tmp_path / "store")
+    script = str(Path(contrastive_ranks.__file__))
+    out = launch.run([script, str(tmp_path / "store"), *PAIRS], 2)
+    lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    for pairs, two in zip(PAIRS, lines, strict=True):
+        one = contrastive_ranks.step(tmp_path / "store", pairs)
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert one["gradients"].keys() == two["gradients"].keys()
+        largest = max(abs(value) for values in one["gradients"].values() for value in values)
+        for name, values in one["gradients"].items():
+            near = pytest.approx(values, rel=1e-4, abs=1e-5 * largest)
+            assert two["gradients"][name] == near, name
 
 
 def test_pairs_and_hard_negatives_from_documents(tmp_path: Path) -> None:

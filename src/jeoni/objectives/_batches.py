@@ -65,7 +65,9 @@ class StoreBatches:
         chunks, steps = self._epoch(epoch)
         chosen, noise = steps[step][rank::world], Noise(self.seed, epoch)
         if self.mixture.whole:
-            return [self.mixture.batch(chunks, chosen, noise)] if len(chosen) else []
+            # All take part, or none: they wait for one another.
+            enough = len(steps[step]) >= world
+            return [self.mixture.batch(chunks, chosen, noise)] if enough else []
         return list(batches(self.mixture, chunks, chosen, noise, self.config.micro_tokens))
 
     def _make_epoch(self, epoch: int) -> tuple[Chunks, list[Ints]]:

@@ -21,6 +21,7 @@ from jeoni.nn.heads import Pooling, pooled
 from jeoni.objectives import _layout
 from jeoni.objectives._draft import Draft, Noise
 from jeoni.objectives._objective import Objective, ObjectiveType, Part
+from jeoni.objectives._ranks import joined
 
 ANCHORS = "anchors"
 
@@ -52,8 +53,7 @@ class ContrastiveConfig(Config):
 class Contrastive(Objective):
     """The two sentences of a pair get vectors that are nearer than those of other pairs.
 
-    Negatives are the other pairs' second sentences, and all hard ones, of a step (under torchrun: of a
-    process's share of it).
+    Negatives are the other pairs' second sentences, and all hard ones, of a step: of all processes.
     """
 
     arranges = True
@@ -133,8 +133,10 @@ class Contrastive(Objective):
         count = len(batch.targets[ANCHORS])
         with torch.autocast(hidden.device.type, enabled=False):
             unit = nn.functional.normalize(hidden, dim=-1)
-            scores = unit[:count] @ unit[count:].t() / self.config.temperature
-        right = torch.arange(count, device=hidden.device)
+            # Held-out batches are divided among processes, and are compared on their own.
+            others, first = joined(unit[count:]) if self.model.training else (unit[count:], 0)
+            scores = unit[:count] @ others.t() / self.config.temperature
+        right = torch.arange(first, first + count, device=hidden.device)
         loss = nn.functional.cross_entropy(scores, right, reduction="sum")
         if self.model.training:
             return [Part(loss, float(count))]
