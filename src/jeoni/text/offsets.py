@@ -58,6 +58,14 @@ class Exact:
         self, encodings: Sequence[tokenizers.Encoding], texts: Sequence[str]
     ) -> list[Pieces]:
         """Ids and offsets of many texts, as arrays."""
+        ids, offsets, lengths = self.flat(encodings, texts)
+        bounds = np.cumsum([0, *lengths]).tolist()
+        return [Pieces(ids[start:end], offsets[start:end]) for start, end in pairwise(bounds)]
+
+    def flat(
+        self, encodings: Sequence[tokenizers.Encoding], texts: Sequence[str]
+    ) -> tuple[Ints, Ints, list[int]]:
+        """Ids and offsets of many texts end to end, and how many each text has."""
         found = [encoding.ids for encoding in encodings]
         lengths = [len(ids) for ids in found]
         bounds = np.cumsum([0, *lengths]).tolist()
@@ -75,7 +83,7 @@ class Exact:
             self._trim(ids, offsets, lengths, texts)
         for n, pairs in exact.items():
             offsets[bounds[n] : bounds[n + 1]] = np.array(pairs, np.int32).reshape(-1, 2)
-        return [Pieces(ids[start:end], offsets[start:end]) for start, end in pairwise(bounds)]
+        return ids, offsets, lengths
 
     def _trim(self, ids: Ints, offsets: Ints, lengths: Sequence[int], texts: Sequence[str]) -> None:
         """What ``_without_blanks`` and ``_place_marks`` do, for many texts at once."""

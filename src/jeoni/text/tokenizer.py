@@ -25,7 +25,7 @@ from jeoni.text.encoding import (
     longest_first,
     without_surrogates,
 )
-from jeoni.text.offsets import Exact
+from jeoni.text.offsets import Exact, Ints
 from jeoni.text.template import Ids, Template
 from jeoni.text.tokenizer_files import TokenizerFiles, read_folder, read_original, write_folder
 
@@ -233,6 +233,16 @@ class Tokenizer:
             Pieces(np.array(ids, np.int32), np.array(offsets, np.int32).reshape(-1, 2))
             for ids, offsets in self._encode_raw(texts)
         ]
+
+    def flat(self, texts: Sequence[str]) -> tuple[Ints, Ints, list[int]]:
+        """What ``pieces`` gives, of all texts end to end: ids ``[N]``, offsets ``[N, 2]``, lengths."""
+        if self._segment is None:
+            encodings, _ = self._encode_rust(texts, self._rust.encode_batch)
+            return self._exact.flat(encodings, texts)
+        pieces = self.pieces(texts)
+        ids = np.concatenate([np.zeros(0, np.int32), *(piece.ids for piece in pieces)])
+        offsets = np.concatenate([np.zeros((0, 2), np.int32), *(piece.offsets for piece in pieces)])
+        return ids, offsets, [len(piece.ids) for piece in pieces]
 
     def windows(
         self, question_length: int | None, passage_length: int, *, max_length: int, stride: int

@@ -124,10 +124,9 @@ class PartMaker:
         """Ids and bits of all tokens, and how many each document has."""
         ids, words, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.bool_)], list[int]()
         for texts in _batches(self._spaced(kept)):
-            pieces = self.tokenizer.pieces(texts)
-            lengths += (sizes := [len(piece.ids) for piece in pieces])
-            offsets = np.concatenate([piece.offsets for piece in pieces])
-            ids += [piece.ids for piece in pieces]
+            found, offsets, sizes = self.tokenizer.flat(texts)
+            lengths += sizes
+            ids.append(found)
             words.append(all_word_starts(texts, offsets, sizes))
         ends = np.cumsum([0, *lengths])
         sentences = np.zeros(ends[-1] + 1, np.bool_)
@@ -142,12 +141,13 @@ class PartMaker:
 
     def _spaced(self, kept: Kept) -> Iterator[str]:
         """All sentences; with a blank before those inside of a document, if the tokenizer needs one."""
-        for sentences in kept.sentences:
-            if self._blank:
-                yield sentences[0]
-                yield from (" " + sentence for sentence in sentences[1:])
-            else:
-                yield from sentences
+        if not self._blank:
+            return chain.from_iterable(kept.sentences)
+        return (
+            " " + sentence if place else sentence
+            for sentences in kept.sentences
+            for place, sentence in enumerate(sentences)
+        )
 
     def _facts(self, kept: Kept, whole: Normal) -> Arrays:
         """What is known of each document beside its tokens."""
@@ -200,7 +200,7 @@ def _needs_blanks(tokenizer: Tokenizer) -> bool:
 def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
-    for text in chain(texts):
+    for text in texts:
         batch.append(text)
         size += len(text)
         if size >= _AT_ONCE:

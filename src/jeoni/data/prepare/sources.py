@@ -171,31 +171,36 @@ class _Reader:
 
     def _lines(self, path: Path, longest: int) -> Iterator[tuple[int, str]]:
         """Numbers and lines, without white space around them; long ones come in parts."""
-        decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        decoder = codecs.getincrementaldecoder("utf-8")()
         number, inside, carried = 1, False, ""
-        with open_binary(path) as stream:
-            while data := stream.readline(longest):
-                whole = data.endswith(b"\n")
-                try:
-                    line = carried + decoder.decode(data, final=whole)
-                except UnicodeDecodeError:
-                    raise _not_utf8(path, number) from None
-                carried = ""
-                if len(data) == longest and not whole and " " in line:
-                    line, _, carried = line.rpartition(" ")
-                line = line.strip()
-                # A part of a long line that has nothing in it is no blank line.
-                if line or (whole and not inside):
-                    yield number, line
-                number, inside = number + whole, not whole
-                if number % 256 == 0 or inside:
-                    self.position = consumed(stream)
-        if carried:
-            yield number, carried
         try:
+            with open_binary(path) as stream:
+                while data := stream.readline(longest):
+                    whole, full = data.endswith(b"\n"), len(data) == longest
+                    if number == 1 and not inside:
+                        data = data.removeprefix(codecs.BOM_UTF8)
+                    if whole and not inside:
+                        line = data.decode()
+                    else:
+                        line = carried + decoder.decode(data, final=whole)
+                        carried = ""
+                        if full and not whole and " " in line:
+                            line, _, carried = line.rpartition(" ")
+                    line = line.strip()
+                    # A part of a long line that has nothing in it is no blank line.
+                    if line or (whole and not inside):
+                        yield number, line
+                    number, inside = number + whole, not whole
+                    if number % 256 == 0 or inside:
+                        self.position = consumed(stream)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            raise _not_utf8(path, number) from None
+            raise UserError(
+                f"{path}, line {number}: not UTF-8",
+                hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
+            ) from None
+        if carried:
+            yield number, carried
 
     def _jsonl(self, path: Path) -> Iterator[Record]:
         for number, line in self._lines(path, _LONGEST_RECORD):
@@ -278,10 +283,3 @@ def _place_to_cut(text: str) -> int:
         if place > 0:
             return place
     return LONGEST_DOCUMENT
-
-
-def _not_utf8(path: Path, number: int) -> UserError:
-    return UserError(
-        f"{path}, line {number}: not UTF-8",
-        hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
-    )
