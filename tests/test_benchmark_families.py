@@ -20,7 +20,7 @@ def benchmarks_importable() -> Any:
     sys.path.insert(0, str(BENCHMARKS))
     yield
     sys.path.remove(str(BENCHMARKS))
-    for name in ("families", "family_pair"):
+    for name in ("families", "family_pair", "generation"):
         sys.modules.pop(name, None)
 
 
@@ -97,3 +97,18 @@ def test_a_family_without_a_peer_is_named(capsys: pytest.CaptureFixture[str]) ->
     sys.modules["no_peer"].FAMILY = replace(bert.FAMILY, name="no_peer")  # type: ignore[attr-defined]
     assert peerless("no_peer:FAMILY") == "transformers does not have it"
     del sys.modules["no_peer"]
+
+
+@pytest.mark.slow
+def test_writing_is_compared(tmp_path: Path) -> None:
+    from generation import main
+
+    out = tmp_path / "generation.json"
+    arguments = ["--quick", "--families", "gpt2", "--precision", "fp32", "--out", str(out)]
+    rows = main(arguments)
+    assert [(row["class"], row["prompts"]) for row in rows] == [
+        ("GPT2LMHeadModel", 1),
+        ("GPT2LMHeadModel", 8),
+    ]
+    assert all(row["same"] >= 2 / 3 for row in rows)
+    assert json.loads(out.read_text())["rows"] == rows

@@ -156,16 +156,10 @@ def _(module: nn.Linear, how: Kept) -> float:
     return float(module.in_features * how.bytes)
 
 
-@kept.register
-def _(module: nn.LayerNorm, how: Kept) -> float:
+@kept.register(nn.LayerNorm)
+@kept.register(nn.RMSNorm)
+def _(module: nn.LayerNorm | nn.RMSNorm, how: Kept) -> float:
     return float(module.normalized_shape[0] * how.bytes)
-
-
-@kept.register
-def _(module: nn.RMSNorm, how: Kept) -> float:
-    return float(
-        2 * module.normalized_shape[0] * how.bytes
-    )  # torch keeps the normalized input, too
 
 
 @kept.register

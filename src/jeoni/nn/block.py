@@ -8,6 +8,7 @@ from jeoni.nn.activations import ACTIVATIONS
 from jeoni.nn.attention import CrossAttention
 from jeoni.nn.context import Context
 from jeoni.ops.dropout import Dropout
+from jeoni.ops.norms import root_mean_square
 
 NormOrder = Literal["post", "pre"]
 NormKind = Literal["layer", "rms"]
@@ -16,8 +17,16 @@ NormKind = Literal["layer", "rms"]
 def norm(kind: NormKind, hidden: int, eps: float, *, bias: bool = True) -> nn.Module:
     """Layer norm (Ba et al., 2016), or root mean square norm (Zhang and Sennrich, 2019; no bias)."""
     if kind == "rms":
-        return nn.RMSNorm(hidden, eps=eps)
+        return RootMeanSquareNorm(hidden, eps=eps)
     return nn.LayerNorm(hidden, eps=eps, bias=bias)
+
+
+class RootMeanSquareNorm(nn.RMSNorm):
+    """With weights in float32 and states in bfloat16, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, H]`` to ``[N, H]``."""
+        return root_mean_square(x, self.weight, self.eps or 0.0)
 
 
 class FeedForward(nn.Module):
