@@ -144,6 +144,16 @@ def test_with_dropout_parts_draw_it_again(
         assert farthest(gradients, found(mix, batch)[1]) > 1e-3
 
 
+def test_with_blocks_computed_again_as_well(text: TokenStore) -> None:
+    mix = mixed(at_once=60)
+    batch = sentences(mix, text)
+    loss, gradients = found(mix, batch)
+    mix.model.backbone.stack.recompute = True
+    again, same = found(mix, batch)
+    assert again == loss
+    assert farthest(gradients, same) < 1e-6
+
+
 def test_under_bfloat16_too(monkeypatch: pytest.MonkeyPatch, text: TokenStore) -> None:
     mix = mixed(at_once=60)
     batch = sentences(mix, text)
