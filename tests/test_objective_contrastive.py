@@ -285,6 +285,12 @@ def test_a_model_without_dropout_is_warned_of() -> None:
         mixed(dropout=False)
 
 
+def test_a_first_token_that_sees_no_other() -> None:
+    with pytest.raises(UserError, match="first token sees no other"):
+        mixed("gpt2")
+    assert mixed("gpt2", pooling="last").room(20) == 20
+
+
 @pytest.mark.parametrize("settings", [{"temperature": 0}, {"pooling": "cls"}, {"pairs": "nli"}])
 def test_mistakes(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"objectives\.contrastive.*{next(iter(settings))}"):

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from jeoni.base.batch import Batch
 from jeoni.base.config import Config
+from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints
 from jeoni.data.token_store import TokenStore
 from jeoni.nn.heads import Pooling, pooled
@@ -61,8 +62,17 @@ class Contrastive(Objective):
     whole = True
 
     def attach(self, seed: int) -> None:
-        """The projection, beside the model: it is not part of what is kept."""
+        """The projection, beside the model: it is not part of what is kept.
+
+        Raises:
+            UserError: what is to stand for a sentence knows nothing of it.
+        """
         model = self.model
+        if self.config.pooling == "first" and model.spec.causal and not model.spec.decoder_layers:
+            raise UserError(
+                "contrastive: the model's first token sees no other",
+                hint="objectives.contrastive.pooling=last, or mean",
+            )
         if self.config.pairs == "dropout" and not (
             model.spec.dropout or model.spec.attention_dropout
         ):
