@@ -217,3 +217,11 @@ def test_a_budget_of_operations_is_kept(text: Path, tmp_path: Path) -> None:
     spent = done["tokens"] * result.results["rate"]["training_flops_per_token"]
     assert done["steps"] > 5
     assert spent == pytest.approx(2e9, rel=0.2)
+
+
+def test_the_help_names_every_objective() -> None:
+    from jeoni.base import lookup
+    from jeoni.cli import pretrain as verb
+
+    said = verb.pretrain.__doc__ or ""
+    assert all(name in said for name in lookup.names("jeoni.objectives"))

@@ -47,6 +47,11 @@ def pretrain(
 
         jeoni finetune --model runs/RUN/model --data squad-sample
 
+    [bold]Objectives[/bold] (several with weights: objectives.NAME=1.0)
+
+    masked_lm, span_boundary, next_sentence, sentence_order, replaced_token,
+    causal_lm, permuted_lm, span_corruption, denoising, contrastive
+
     [bold]Settings[/bold] (KEY=VALUE)
 
     objectives, length, train.steps, train.hours, train.lr, batch.size,

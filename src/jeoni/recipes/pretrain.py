@@ -110,7 +110,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     if first:
         if on_groups is not None:
             on_groups(optimizer.table(mixture.module, groups, recipe.train))
-        run.claim(folder, recipe, {"text": texts.mark})
+        run.claim(folder, recipe, {"text": texts.mark}, "pretrain")
     began = time.monotonic()
     with runtime.threads(recipe.train.threads):
         result = _train(recipe, mixture, texts, folder)

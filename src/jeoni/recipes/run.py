@@ -86,8 +86,14 @@ def fingerprint(files: Mapping[str, Path]) -> dict[str, str]:
     return hashes
 
 
-def claim(folder: Path, recipe: Config, files: Mapping[str, Path]) -> None:
+def claim(folder: Path, recipe: Config, files: Mapping[str, Path], verb: str = "finetune") -> None:
     """Make the folder this recipe's: only now, when its mistakes have been found.
+
+    Args:
+        folder: the run's.
+        recipe: what it is a run of.
+        files: the data.
+        verb: the command that goes on with it.
 
     Raises:
         UserError: the folder cannot be made.
@@ -98,7 +104,7 @@ def claim(folder: Path, recipe: Config, files: Mapping[str, Path]) -> None:
     text = yaml.safe_dump(_values(recipe), allow_unicode=True, sort_keys=False)
     try:
         write_json(folder / DATA, fingerprint(files))
-        write_text(path, f"# Go on, or see it again: jeoni finetune {path} out={folder}\n{text}")
+        write_text(path, f"# Go on, or see it again: jeoni {verb} {path} out={folder}\n{text}")
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror}", hint="give another folder with out="
