@@ -407,7 +407,7 @@ def test_saved_models_load_in_transformers(
     assert set(again.heads) == {"masked_lm", kind}
 
 
-@pytest.mark.parametrize("family", ["bert", "albert", "electra", "roberta"])
+@pytest.mark.parametrize("family", ["bert", "electra"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", ["masked_lm", "span_boundary"])
 def test_saved_models_go_on_in_jeoni(family: str, kind: str, other: str, tmp_path: Path) -> None:
