@@ -90,7 +90,7 @@ def measure(
     lines = [line for line in lines if line]
     loaded, own = Tokenizer.from_folder(tokenizer), options.workers == 1
     out = file.parent / "out"
-    ways = {name: {k: v or [language] for k, v in way.items()} for name, way in WAYS.items()}
+    ways = {n: {k: v or [language] for k, v in WAYS[n].items()} for n in options.ways}
     times: dict[str, list[float]] = {name: [] for name in ("tokenizer", *ways)}
     for number in range(options.rounds + 1):
         os.environ["TOKENIZERS_PARALLELISM"] = "false" if own else "true"
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--kinds", nargs="+", default=["bert", "gpt2"])
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     options = parser.parse_args()
     rows = []
     print(f"{'kind':8}{'text':6}{'way':14}{'tokens/s':>12}{'MB/s':>8}{'of the tokenizer':>18}")

@@ -32,7 +32,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two evaluation sets: reviews, and questions about passages."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "nsmc").mkdir()
-    reviews = pa.table({"document": [REVIEW, SHORT, ""], "label": [1, 1, 0]})
+    texts = [REVIEW, SHORT, "", "ㅋㅎ" * 50, "하하 호호 " + "ㅋ" * 90]
+    reviews = pa.table({"document": texts, "label": [1, 1, 0, 0, 1]})
     pq.write_table(reviews, folder / "nsmc" / "test.parquet")
     train = pa.table(
         {
@@ -86,11 +87,14 @@ def found(known: Evaluation, *documents: str) -> list[str | None]:
         (f"어제 본 영화\n{SHORT}\n다시 보고 싶다", None),
         ("학습에 쓰는 것이라 말뭉치에 있어도 되는 문장입니다", None),
         ("아무 상관이 없는 글", None),
+        ("재미있다 " + "ㅋㅎ" * 40, None),
+        ("재미있다 " + "ㅋ" * 80, None),
+        ("하하호호" + "ㅋ" * 90, "nsmc"),
     ],
     ids=[
         "the passage", "without blanks", "other marks", "a stretch", "too short a stretch", "in capitals",
         "english", "a phrase", "a review", "a review as a sentence", "a short review", "in a page",
-        "training text", "another text",
+        "training text", "another text", "two letters", "one letter", "laughter and all",
     ],
 )  # fmt: skip
 def test_what_counts(text: str, expected: str | None, known: Evaluation) -> None:

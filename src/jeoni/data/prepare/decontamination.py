@@ -6,7 +6,7 @@ GPT-3 (Brown et al. 2020, appendix C), but blind to spacing, which differs in Ko
 writer. Runs are looked up at every eighth byte of the document, against every byte of the evaluation
 text, so one of 71 bytes is always found, a shorter one by chance. Texts that are too short for that
 count if they are a whole document, or, from 30 bytes on, a whole sentence of it: "좋아요" in a page does
-not make it a copy of a review.
+not make it a copy of a review. A run that only repeats a few letters ("ㅋㅋㅋ...") does not count.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,7 @@ from jeoni.data.prepare.normal import Hashes, Ints, Normal, mixed, normal, words
 RUN = 64  # bytes
 _CERTAIN = RUN + 7  # a run of so many is always found
 _SENTENCE = 30  # bytes of a short text that counts as a sentence, too
+_PERIOD = 12  # bytes: "ㅋㅋㅋ..." is in everybody's review, and so is what has up to 4 letters
 _BATCH = 2_000  # evaluation texts that are looked at at a time
 _NO_TEXT = {"id", "label", "title", "group"}
 
@@ -144,12 +145,16 @@ def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _all_runs(texts: Normal) -> Hashes:
-    """A hash of every run, at every byte."""
-    words = words_at(np.frombuffer(texts.data, np.uint8))
-    if len(words) < RUN:
+    """A hash of every run, at every byte, but those that repeat a few letters again and again."""
+    data = np.frombuffer(texts.data, np.uint8)
+    if len(data) < RUN:
         return np.zeros(0, np.uint64)
-    hashes = _runs(words, 8)
-    return hashes[_inside(texts.bounds, np.arange(len(hashes)), RUN)]
+    hashes = _runs(words_at(data), 8)[: len(data) - RUN + 1]
+    places = np.arange(len(hashes))
+    equal = np.concatenate([[0], np.cumsum(data[:-_PERIOD] == data[_PERIOD:])])
+    repeats = equal[places + RUN - _PERIOD] - equal[places] == RUN - _PERIOD
+    found: Hashes = hashes[_inside(texts.bounds, places, RUN) & ~repeats]
+    return found
 
 
 def _aligned_runs(texts: Normal) -> tuple[Hashes, Ints]:

@@ -46,31 +46,42 @@ def normal(texts: Sequence[str]) -> Normal:
     Spacing and punctuation differ between copies of a text, and in Korean between writers; so a comparison
     leaves them out.
     """
+    parts = [b""] * len(texts)
+    others = []
+    for place, text in enumerate(texts):
+        if text.isascii():
+            parts[place] = text.encode().lower().translate(None, _MARKS)
+        else:
+            others.append(place)
+    for place, part in zip(others, _normal([texts[place] for place in others]), strict=True):
+        parts[place] = part
+    bounds = np.cumsum([0, *map(len, parts)])
+    return Normal(b"".join(parts), bounds.astype(np.int64))
+
+
+_MARKS = bytes(code for code in range(128) if not chr(code).isalnum())
+
+
+def _normal(texts: Sequence[str]) -> list[bytes]:
+    """The same for texts in any letters, all at once."""
+    if not texts:
+        return []
     joined = "\n".join(map(_composed, texts)).lower()
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
-    kept = _letters()[codes]
-    ends = np.cumsum(kept)[codes == 10]  # of all but the last, in characters
-    letters = codes[kept]
-    widths = np.ones(len(letters) + 1, np.int64)
-    for limit in (0x7F, 0x7FF, 0xFFFF):
-        widths[1:] += letters > limit
-    widths[0] = 0
-    starts = np.cumsum(widths)
-    data = letters.tobytes().decode("utf-32-le").encode()
-    if not texts:
-        return Normal(b"", np.zeros(1, np.int64))
-    return Normal(data, np.concatenate([[0], starts[ends], [len(data)]]).astype(np.int64))
+    letters: bytes = codes[_kept()[codes]].tobytes()
+    return letters.decode("utf-32-le").encode().split(b"\n")
 
 
 def _composed(text: str) -> str:
-    if text.isascii() or unicodedata.is_normalized("NFKC", text):
+    if unicodedata.is_normalized("NFKC", text):
         return text
     return unicodedata.normalize("NFKC", text)
 
 
 @cache
-def _letters() -> npt.NDArray[np.bool_]:
-    found = (chr(code).isalnum() for code in range(sys.maxunicode + 1))
+def _kept() -> npt.NDArray[np.bool_]:
+    """Of each code point: a letter or digit, or the newline between texts."""
+    found = (code == 10 or chr(code).isalnum() for code in range(sys.maxunicode + 1))
     return np.fromiter(found, np.bool_, sys.maxunicode + 1)
 
 
