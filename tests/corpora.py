@@ -51,7 +51,7 @@ def tokenizer(folder: Path, kind: str = "wordpiece", like: str = "bert") -> Path
 
 
 def run(
-    out: Path, *files: Path, like: tuple[str, str] = ("wordpiece", "bert"), **settings: Any
+    out: Path, *files: Path | str, like: tuple[str, str] = ("wordpiece", "bert"), **settings: Any
 ) -> Prepared:
     """Prepare some files, in this process."""
     workers = settings.pop("workers", 1)

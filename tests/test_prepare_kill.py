@@ -157,3 +157,20 @@ def test_a_damaged_part_is_named(corpus: Path, tmp_path: Path) -> None:
     assert "delete it; the same command makes it again" in errors
     path.unlink()
     finish(tmp_path / "out", corpus, 1)
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed(corpus: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(out, corpus, 2)
+    wait_for(1, out, process)
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "a worker process died" in errors
+    assert "the same command goes on" in errors
+    finish(out, corpus, 2)
+    assert corpora.contents(out) == whole
