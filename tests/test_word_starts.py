@@ -22,6 +22,17 @@ def alone(char: str) -> bool:
     return mark or unicodedata.name(char, "").startswith("CJK UNIFIED")
 
 
+def unseen(char: str) -> bool:
+    return (unicodedata.category(char) in ("Cc", "Cf") and not char.isspace()) or char == "\ufffd"
+
+
+def before_it(text: str, place: int) -> str:
+    """The character before a place, as far as characters can be seen."""
+    while place and unseen(text[place - 1]):
+        place -= 1
+    return text[place - 1 : place]
+
+
 def starts(text: str, offsets: list[tuple[int, int]]) -> list[bool]:
     """The definition, token by token."""
     result: list[bool] = []
@@ -29,7 +40,10 @@ def starts(text: str, offsets: list[tuple[int, int]]) -> list[bool]:
     bare = False  # the token before is white space, or nothing
     for start, end in offsets:
         first = text[start : start + 1]
-        after = start == 0 or text[start - 1].isspace() or alone(text[start - 1])
+        if first and unseen(first):
+            first = before_it(text, start)
+        last = before_it(text, start)
+        after = start == 0 or last == "" or last.isspace() or alone(last)
         begins = after or (first != "" and alone(first)) or text[start:end].isspace()
         begins = begins and not bare and start > before[0]
         result.append(begins or not result)
@@ -86,14 +100,28 @@ def test_ideographs_are_words() -> None:
     assert words == ["한국", "漢", "字", "가", "the", "-", "end"]
 
 
-def test_wordpiece_words_are_its_own() -> None:
+@given(text=TEXT)
+@settings(deadline=None, max_examples=200)
+def test_wordpiece_words_are_its_own(text: str) -> None:
     """What BERT's whole-word masking goes by: every token without ``##``."""
     tokenizer = small("wordpiece", "bert")
-    for text in [*SMALL, "don't (stop) 한국.어"]:
-        (piece,) = tokenizer.pieces([text])
-        names = [tokenizer.tokens[number] for number in piece.ids]
-        flags = word_starts(text, piece.offsets).tolist()
-        assert flags == [not name.startswith("##") for name in names], (text, names)
+    by_name = tokenizer.word_starts
+    assert by_name is not None
+    for each in [*SMALL, "don't (stop) 한국.어", text]:
+        (piece,) = tokenizer.pieces([each])
+        assert word_starts(each, piece.offsets).tolist() == by_name[piece.ids].tolist(), each
+        ids, lengths = tokenizer.flat_ids([each, "the"])
+        assert ids[: lengths[0]].tolist() == piece.ids.tolist()
+
+
+def test_other_names_do_not_tell() -> None:
+    for kind, like in [
+        ("bpe", "gpt2"),
+        ("unigram", "t5"),
+        ("jamo", "jamo"),
+        ("syllable", "syllable"),
+    ]:
+        assert small(kind, like).word_starts is None
 
 
 def test_bytes_of_a_character_stay_together() -> None:

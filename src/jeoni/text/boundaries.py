@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Bools = npt.NDArray[np.bool_]
 
-_BLANK, _ALONE = 1, 2
+_BLANK, _ALONE, _UNSEEN = 1, 2, 3
 # Blocks of ideographs, as in the tokenizer of Devlin et al. (2019).
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
@@ -41,6 +41,7 @@ def all_word_starts(
     with each of those. Marks are those of Devlin et al. (2019): what Unicode calls punctuation, and all of
     ASCII that is no letter or digit. Tokens that are a part of one character (bytes, jamo) go
     with the first of them; a token that is white space only (a lone ``▁``) begins the word behind it.
+    Characters that are not seen (control characters, joiners, U+FFFD) are looked through.
 
     Args:
         texts: ``B`` texts.
@@ -53,13 +54,16 @@ def all_word_starts(
     """
     if not len(offsets):
         return np.zeros(0, np.bool_)
-    codes = np.frombuffer("".join(["\n", *texts, "\n"]).encode("utf-32-le", "surrogatepass"), "<u4")
+    codes = np.frombuffer("\n".join(["", *texts, ""]).encode("utf-32-le", "surrogatepass"), "<u4")
     classes = _classes()[codes]
-    firsts = np.cumsum([0, *map(len, texts[:-1])])
-    shift = np.repeat(firsts + 1, lengths)
+    firsts = np.cumsum([1, *(len(text) + 1 for text in texts[:-1])])
+    shift = np.repeat(firsts, lengths)
     start, end = offsets[:, 0] + shift, offsets[:, 1] + shift
     in_text = np.repeat(np.arange(len(texts)), lengths)
     blanks = np.cumsum(classes == _BLANK)
+    if (classes == _UNSEEN).any():
+        seen = np.where(classes == _UNSEEN, 0, np.arange(len(classes)))
+        classes = classes[np.maximum.accumulate(seen)]
     # White space only, or (a mark where the text begins) nothing at all.
     bare: Bools = blanks[end - 1] - blanks[start - 1] == end - start
     first = np.ones(len(start), np.bool_)
@@ -82,6 +86,8 @@ def _classes() -> npt.NDArray[np.uint8]:
             classes[code] = _BLANK
         elif unicodedata.category(char)[0] == "P":
             classes[code] = _ALONE
+        elif unicodedata.category(char) in ("Cc", "Cf") or code in (0, 0xFFFD):
+            classes[code] = _UNSEEN
     for code in range(33, 127):
         if not chr(code).isalnum():
             classes[code] = _ALONE

@@ -9,10 +9,12 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tokenizers
 
 from jeoni.base.errors import UserError
@@ -243,6 +245,27 @@ class Tokenizer:
         ids = np.concatenate([np.zeros(0, np.int32), *(piece.ids for piece in pieces)])
         offsets = np.concatenate([np.zeros((0, 2), np.int32), *(piece.offsets for piece in pieces)])
         return ids, offsets, [len(piece.ids) for piece in pieces]
+
+    def flat_ids(self, texts: Sequence[str]) -> tuple[Ints, list[int]]:
+        """The same without offsets."""
+        encodings, _ = self._encode_rust(texts, self._rust.encode_batch)
+        found = [encoding.ids for encoding in encodings]
+        lengths = [len(ids) for ids in found]
+        return np.fromiter(chain.from_iterable(found), np.int32, sum(lengths)), lengths
+
+    @cached_property
+    def word_starts(self) -> npt.NDArray[np.bool_] | None:
+        """``[V]``: which tokens begin a word, if their names tell; else None.
+
+        They do in WordPiece behind BERT's pre-tokenizer, which cuts where ``text.boundaries`` does.
+        """
+        spec, model = self._files.spec, self._files.spec["model"]
+        mark = model.get("continuing_subword_prefix")
+        whole = (spec.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"
+        ideographs = '"handle_chinese_chars": true' in json.dumps(spec.get("normalizer"))
+        if not (whole and ideographs and mark and model["type"] == "WordPiece"):
+            return None
+        return np.array([not name.startswith(mark) for name in self.tokens])
 
     def windows(
         self, question_length: int | None, passage_length: int, *, max_length: int, stride: int

@@ -124,10 +124,10 @@ class PartMaker:
         """Ids and bits of all tokens, and how many each document has."""
         ids, words, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.bool_)], list[int]()
         for texts in _batches(self._spaced(kept)):
-            found, offsets, sizes = self.tokenizer.flat(texts)
+            found, begins, sizes = self._encoded(texts)
             lengths += sizes
             ids.append(found)
-            words.append(all_word_starts(texts, offsets, sizes))
+            words.append(begins)
         ends = np.cumsum([0, *lengths])
         sentences = np.zeros(ends[-1] + 1, np.bool_)
         sentences[ends] = True
@@ -138,6 +138,15 @@ class PartMaker:
             "sentences": np.packbits(sentences[:-1]),
             "lengths": np.diff(ends[np.cumsum([0, *kept.counts])]),
         }
+
+    def _encoded(self, texts: list[str]) -> tuple[Any, npt.NDArray[np.bool_], list[int]]:
+        """Ids of texts, which of them begin a word, and how many each text has."""
+        by_name = self.tokenizer.word_starts
+        if by_name is None:
+            ids, offsets, lengths = self.tokenizer.flat(texts)
+            return ids, all_word_starts(texts, offsets, lengths), lengths
+        ids, lengths = self.tokenizer.flat_ids(texts)
+        return ids, by_name[ids], lengths
 
     def _spaced(self, kept: Kept) -> Iterator[str]:
         """All sentences; with a blank before those inside of a document, if the tokenizer needs one."""
