@@ -76,7 +76,7 @@ def test_what_a_run_leaves(text: Path, tmp_path: Path) -> None:
     assert results["rate"]["tokens_per_s"] > 0
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
-    assert "masked_lm_perplexity" in page
+    assert "perplexity" in page
     assert "6 steps" in card
     again = pretrain(settings(text, tmp_path / "run", objectives="masked_lm"))
     assert again.earlier

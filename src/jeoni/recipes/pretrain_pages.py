@@ -54,11 +54,11 @@ def report(
     """The report of a run."""
     sections: list[Section] = [
         Headline(
-            {name: f"{value:.3f}" for name, value in results["metrics"].items()},
-            note=f"on {results['data']['held_out_tokens']:,} tokens of held-out text at most "
-            f"{recipe.data.held_out_tokens:,} of them",
+            {said(recipe, n): f"{value:.3g}" for n, value in results["metrics"].items()},
+            note=f"on {min(results['data']['held_out_tokens'], recipe.data.held_out_tokens):,} tokens of "
+            "held-out text",
         ),
-        *curves(rows),
+        *curves(recipe, rows),
         KeyValues("Text", results["data"]),
         KeyValues("Speed", results["rate"]),
         KeyValues("Training", {k: v for k, v in results["training"].items() if not _nested(v)}),
@@ -69,26 +69,27 @@ def report(
     return Report(title, f"pretraining, seed {recipe.seed}", sections).write(path)
 
 
-def curves(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+def said(recipe: PretrainRecipe, name: str) -> str:
+    """A figure's name for people; of an only objective, without it."""
+    prefixes = [objective.rpartition(":")[2] for objective in recipe.objectives]
+    if len(prefixes) == 1:
+        name = name.removeprefix(f"{prefixes[0]}_")
+    return name.replace("_", " ")
+
+
+def curves(recipe: PretrainRecipe, rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     """Losses of training and held-out text, and every other figure of held-out text."""
+    known = {"kind", "step", "epoch", "which", "lr", "tokens_per_s"}
+    rows = [{n if n in known else said(recipe, n): value for n, value in r.items()} for r in rows]
     training = [{**r, "which": "training"} for r in rows if r.get("kind") == "train"]
     unseen = [{**r, "which": "held out"} for r in rows if r.get("kind") == "eval"]
-    known = {"kind", "step", "epoch", "which"}
     names = sorted({name for row in unseen for name in row} - known)
-    losses = [n for n in names if "loss" in n]
+    found: list[Section] = []
+    for name in sorted(names, key=lambda name: "loss" not in name):
+        shown = [row for row in training + unseen if name in row]
+        found.append(Curves(name, shown, "step", name, series="which", y_format=".4~g"))
     return [
-        *(
-            Curves(
-                n,
-                [r for r in training + unseen if n in r],
-                "step",
-                n,
-                series="which",
-                y_format=".3f",
-            )
-            for n in losses
-        ),
-        *(Curves(n, unseen, "step", n, y_format=".3f") for n in names if n not in losses),
+        *found,
         Curves("Tokens a second", training, "step", "tokens_per_s", y_format=",.0f"),
         Curves("Learning rate", training, "step", "lr", y_format=".1e"),
     ]
