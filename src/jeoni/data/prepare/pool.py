@@ -87,7 +87,8 @@ def _broken_pool() -> Iterator[None]:
     except BrokenProcessPool:
         raise UserError(
             "a worker process died (was it killed for memory?)",
-            hint="the same command goes on from here; with fewer --workers it needs less memory",
+            hint="the same command goes on from here; with fewer --workers it needs less memory; "
+            'a script has to make the call under `if __name__ == "__main__":`',
         ) from None
 
 
