@@ -11,7 +11,8 @@ import torch
 import objective_parts as parts
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
-from jeoni.models import hub
+from jeoni.data.batching import BatchConfig
+from jeoni.models import describe, hub
 from jeoni.recipes.pretrain import pretrain
 from jeoni.recipes.pretrain_settings import preset_names
 from jeoni.training import log
@@ -137,7 +138,11 @@ def test_training_goes_on_from_a_checkpoint(text: Path, tmp_path: Path) -> None:
         ({"data": {"store": "nowhere"}}, "no token store"),
         ({"data": {"store": "a", "text": "b"}}, "both data.store and data.text"),
         ({"objectives": "masked"}, "masked_lm"),
-        ({"objectives": {"masked_lm": 0}}, "not above 0"),
+        ({"objectives": {"masked_lm": 0}}, "no number above 0"),
+        ({"objectives": {"masked_lm": float("inf")}}, "no number above 0"),
+        ({"train": {"hours": 1, "steps": 2}}, "take one"),
+        ({"flops": 1e9}, "take one"),
+        ({"short": {"length": 65, "steps": 1}}, "64 positions"),
         ({"objectives": {"masked_lm": 1, "replaced_token": 1}}, "cannot be combined"),
         ({"objectives": {"masked_lm": {"rate": 2}}}, "objectives.masked_lm"),
         ({"length": 65}, "64 positions"),
@@ -225,3 +230,46 @@ def test_the_help_names_every_objective() -> None:
 
     said = verb.pretrain.__doc__ or ""
     assert all(name in said for name in lookup.names("jeoni.objectives"))
+
+
+def test_a_run_does_not_go_on_with_other_text(text: Path, tmp_path: Path) -> None:
+    recipe = settings(text, tmp_path / "run", objectives="masked_lm")
+    pretrain(recipe)
+    (store,) = (p for p in (tmp_path / "texts").iterdir() if (p / "train").is_dir())
+    (tmp_path / "run" / "results.json").unlink()  # as if it had been interrupted
+    mark = store / "train" / "store.json"
+    mark.write_text(mark.read_text(encoding="utf-8").replace("{", "{ ", 1), encoding="utf-8")
+    with pytest.raises(UserError, match="data have changed"):
+        pretrain(recipe)
+
+
+def test_more_short_steps_than_the_text_gives(text: Path, tmp_path: Path) -> None:
+    recipe = settings(text, tmp_path / "run", objectives="masked_lm")
+    with pytest.raises(UserError, match=r"short\.steps is 10000"):
+        pretrain({**recipe, "short": {"length": 12, "steps": 10000}})
+
+
+def test_operations_count_what_a_decoder_reads(text: Path, tmp_path: Path) -> None:
+    """As much as torch counts, forward, in a step of the same batches."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from jeoni.objectives import _mixture
+    from jeoni.objectives._batches import StoreBatches
+    from jeoni.recipes import pretrain_pages
+
+    model = parts.model("t5")
+    mixture = _mixture.build({"span_corruption": 1.0}, model, seed=0)
+    store = parts.store(tmp_path / "store", model.tokenizer)
+    batches = StoreBatches(store, mixture, length=32, config=BatchConfig(size=8), seed=0)
+    a_token = pretrain_pages.flops_per_token(mixture, 32)
+    counted = []
+    for step in range(batches.steps(0)):
+        for batch in batches.get(0, step):
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                model(batch)
+            counted.append(counter.get_total_flops())
+    # Training is three times forward; the vocabulary is not in what was counted.
+    body = describe.operations(model, 32).body / describe.operations(model, 32).forward
+    assert batches.operations_a_step(a_token) * body / 3 == pytest.approx(
+        sum(counted) / len(counted), rel=0.25
+    )

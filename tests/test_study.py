@@ -63,6 +63,7 @@ def test_a_study_from_text_to_page(recipe: dict[str, Any], monkeypatch: pytest.M
         ([0.8, 0.9], [0.5, 0.6], "agrees"),
         ([0.5, 0.6], [0.8, 0.9], "does not agree"),
         ([0.5, 0.9], [0.6, 0.7], "within the spread"),
+        ([0.9], [0.6, 0.7], "one seed cannot tell"),
     ],
 )
 def test_verdicts(
@@ -81,6 +82,8 @@ def test_verdicts(
 def test_mistakes(recipe: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="objectives"):
         study("objektives")
+    right = {**recipe, "claims": [{**recipe["claims"][0], "than": "mlm, from scratch"}]}
+    resolve(right, [], {})
     wrong = {**recipe, "claims": [{**recipe["claims"][0], "than": "hlf"}]}
     with pytest.raises(UserError, match="'half'"):
         study(wrong)

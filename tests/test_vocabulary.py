@@ -259,3 +259,13 @@ def test_drawing_changes_neither_loss_nor_gradients() -> None:
     assert loss.item() == expected.item()
     found = gradients(loss, given)
     assert all(torch.equal(found[name], right[name]) for name in right)
+
+
+def test_nothing_is_drawn_outside_of_the_vocabulary() -> None:
+    """Of logits that are not finite, too: the loop sees the loss, and skips the step."""
+    features = torch.full((3, 8), float("nan"))
+    loss, drawn = vocabulary_loss(
+        features, torch.randn(300, 8), None, torch.tensor([1, 2, 3]), pick="drawn"
+    )
+    assert not torch.isfinite(loss)
+    assert int(drawn.max()) < 300

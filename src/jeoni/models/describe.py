@@ -301,7 +301,7 @@ def _head(kind: str, model: Model) -> nn.Module:
 
 
 def _share(kind: str, length: int) -> float:
-    share = PRETRAINED[kind]
+    share = PRETRAINED.get(kind, 1.0)  # of a head of one's own: every token
     return 1 / length if share is None else share
 
 

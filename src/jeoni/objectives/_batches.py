@@ -54,11 +54,16 @@ class StoreBatches:
         """Optimizer steps of an epoch."""
         return len(self._epoch(epoch)[1])
 
-    @property
-    def tokens_a_step(self) -> float:
-        """Tokens of an optimizer step on average, without special ones."""
-        chunks, steps = self._epoch(1 if self.short else 0)
-        return float(chunks.lengths.sum()) / len(steps)
+    def operations_a_step(self, a_token: float) -> float:
+        """Of an optimizer step on average, from what some steps read and write.
+
+        Args:
+            a_token: operations of a token in training.
+        """
+        epoch = 1 if self.short else 0
+        chosen = np.linspace(0, self.steps(epoch) - 1, min(self.steps(epoch), 8)).astype(int)
+        read = sum(tokens_read(batch) for step in chosen for batch in self.get(epoch, int(step)))
+        return a_token * read / len(chosen)
 
     def get(self, epoch: int, step: int, rank: int = 0, world: int = 1) -> list[Batch]:
         """This rank's micro-batches of a step: every ``world``-th sequence of it."""
@@ -75,7 +80,18 @@ class StoreBatches:
         room = self.room if first is None else self.mixture.room(first[1])
         chunks = self.mixture.cut(self.store, room, seed=self.seed, epoch=epoch)
         steps = _steps(chunks.lengths, self.config, self.seed, epoch)
+        if first and len(steps) < first[0]:
+            raise UserError(
+                f"recipe: short.steps is {first[0]}, but the text gives {len(steps)} steps of sequences of "
+                f"{first[1]} tokens",
+                hint="give more text, smaller batches, or fewer steps",
+            )
         return chunks, steps[: first[0]] if first else steps
+
+
+def tokens_read(batch: Batch) -> int:
+    """Tokens that the model computes for a batch: of an encoder and of a decoder."""
+    return sum(batch.lengths) + (sum(batch.decoder.lengths) if batch.decoder else 0)
 
 
 def held_out(
@@ -92,7 +108,8 @@ def held_out(
     """
     chunks = mixture.cut(store, mixture.room(length), epoch=HELD_OUT)
     order = rng.generator("held out").permutation(len(chunks))
-    chosen = order[np.cumsum(chunks.lengths[order]) <= max(tokens, length)]
+    before = np.cumsum(chunks.lengths[order]) - chunks.lengths[order]
+    chosen = order[before < tokens]
     chosen = chosen[np.argsort(-chunks.lengths[chosen], kind="stable")]
     noise = Noise(0, HELD_OUT)
     if mixture.whole:

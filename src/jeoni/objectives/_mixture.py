@@ -154,8 +154,8 @@ def build(chosen: Mapping[str, float | Mapping[str, Any]], model: Model, *, seed
     for name, given in chosen.items():
         settings = dict(given) if isinstance(given, Mapping) else {"weight": given}
         weight = settings.pop("weight", 1.0)
-        if not isinstance(weight, int | float) or not weight > 0:
-            raise UserError(f"recipe: objectives.{name}: weight {weight!r} is not above 0")
+        if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            raise UserError(f"recipe: objectives.{name}: weight {weight!r} is no number above 0")
         kind = find(name)
         config = parse(kind.config, settings, where=f"recipe: objectives.{name}")
         objective = kind.objective(model=model, config=config, seed=seed)

@@ -148,7 +148,8 @@ class Contrastive(Objective):
             scores = unit[:count] @ others.t() / self.config.temperature
         right = torch.arange(first, first + count, device=hidden.device)
         loss = nn.functional.cross_entropy(scores, right, reduction="sum")
-        if self.model.training:
+        # Without dropout a sentence's two readings are one: of course it is the nearest.
+        if self.model.training or self.config.pairs == "dropout":
             return [Part(loss, float(count))]
         found = float((scores.argmax(-1) == right).sum())
         return [Part(loss, float(count), metrics={"accuracy": (found, float(count))})]

@@ -44,7 +44,8 @@ def vocabulary_loss(
     if torch.is_autocast_enabled(kind):
         dtype = torch.get_autocast_dtype(kind)
     with torch.autocast(kind, enabled=False):
-        loss, picked = _Loss.apply(features, table, bias, targets, pick, dtype)  # type: ignore[no-untyped-call]
+        learns = torch.is_grad_enabled()
+        loss, picked = _Loss.apply(features, table, bias, targets, pick, dtype, learns)  # type: ignore[no-untyped-call]
     return loss, picked
 
 
@@ -58,10 +59,11 @@ class _Loss(torch.autograd.Function):
         targets: Tensor,
         pick: Pick,
         dtype: torch.dtype,
+        learns: bool,
     ) -> tuple[Tensor, Tensor]:
         x, words = features.to(dtype), table.to(dtype)
         shift = None if bias is None else bias.to(dtype)
-        learns = any(ctx.needs_input_grad[:3])
+        learns = learns and any(ctx.needs_input_grad[:3])
         total = torch.zeros((), device=x.device)
         picked: list[Tensor] = []
         d_x = torch.empty_like(x) if learns else None
@@ -75,6 +77,8 @@ class _Loss(torch.autograd.Function):
                 continue
             torch.mm(logits, words, out=d_x[rows])
             share = logits.t() @ x[rows]
+            if len(x) > ROWS:  # sums of many blocks are too coarse in bfloat16
+                share = share.float()
             d_words = share if d_words is None else d_words.add_(share)
         ctx.save_for_backward(d_x, d_words, d_bias)
         ctx.kinds = features.dtype, table.dtype
@@ -87,13 +91,13 @@ class _Loss(torch.autograd.Function):
         d_x, d_words, d_bias = ctx.saved_tensors
         of_features, of_table = ctx.kinds
         if d_words is None:  # no rows
-            return None, None, None, None, None, None
+            return (None,) * 7
         found = [
             d_x.to(of_features).mul_(grad.to(of_features)) if ctx.needs_input_grad[0] else None,
             d_words.to(of_table).mul_(grad.to(of_table)) if ctx.needs_input_grad[1] else None,
             d_bias * grad if d_bias is not None and ctx.needs_input_grad[2] else None,
         ]
-        return (*found, None, None, None)
+        return (*found, None, None, None, None)
 
 
 def _through(
@@ -144,4 +148,5 @@ def _drawn(odds: Tensor) -> Tensor:
     place = torch.searchsorted(within, level - before, right=True)
     # Rounding may carry the level just over the block's end: its last column with any odds then.
     last = _BLOCK - 1 - (inner > 0).flip(-1).to(torch.int8).argmax(-1, keepdim=True)
-    return (block * _BLOCK + torch.minimum(place, last))[:, 0]
+    found = (block * _BLOCK + torch.minimum(place, last))[:, 0]
+    return found.clamp_(max=columns - 1)  # of odds that are not finite, any column: the loss tells

@@ -101,8 +101,10 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     device = runtime.device(recipe.device)  # a device that is not there is noticed before all work
     first = distributed.rank() == 0
     texts = open_texts(recipe)
+    if first:
+        run.check_data(folder, texts.marks)
     model = build.model(recipe, None, seed=recipe.seed, tokenizer=texts.tokenizer).to(device)
-    _check(model, texts, recipe.length)
+    _check(model, texts, max(recipe.length, recipe.short.length if recipe.short else 0))
     model.keep_head("")  # the objectives put theirs on, with a checkpoint's weights
     mixture = _mixture.build(recipe.objectives, model, seed=recipe.seed)
     mixture.module.to(device)
@@ -110,11 +112,12 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     if first:
         if on_groups is not None:
             on_groups(optimizer.table(mixture.module, groups, recipe.train))
-        run.claim(folder, recipe, {"text": texts.mark}, "pretrain")
+        run.claim(folder, recipe, texts.marks, "pretrain")
     began = time.monotonic()
     with runtime.threads(recipe.train.threads):
-        result = _train(recipe, mixture, texts, folder)
-        rate = pretrain_pages.rate(recipe, mixture, result)
+        unseen = _unseen(recipe, mixture, texts)
+        result = _train(recipe, mixture, texts, unseen, folder)
+        rate = pretrain_pages.rate(recipe, mixture, result, unseen)
     metrics = {k: v for k, v in result.last_metrics.items() if v is not None}
     found = {
         "metrics": metrics,
@@ -131,22 +134,38 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     return found
 
 
-def _train(recipe: PretrainRecipe, mixture: Mixture, texts: Texts, folder: Path) -> FitResult:
-    """Fit, with figures on held-out text."""
-    length, config = recipe.length, recipe.batch
-    wanted = recipe.data.held_out_tokens
-    unseen = held_out(texts.held_out, mixture, length=length, tokens=wanted, config=config)
-    if not unseen:
+def _unseen(recipe: PretrainRecipe, mixture: Mixture, texts: Texts) -> list[Batch]:
+    """Batches of held-out text."""
+    found = held_out(
+        texts.held_out,
+        mixture,
+        length=recipe.length,
+        tokens=recipe.data.held_out_tokens,
+        config=recipe.batch,
+    )
+    if not found:
         raise UserError(
             f"{texts.held_out.folder}: no text to be held out is long enough",
             hint="give more text, or a larger data.held_out",
         )
+    return found
+
+
+def _train(
+    recipe: PretrainRecipe, mixture: Mixture, texts: Texts, unseen: Sequence[Batch], folder: Path
+) -> FitResult:
+    """Fit, with figures on held-out text."""
     for part in mixture.module.modules():
         if isinstance(part, Stack):
             part.recompute = recipe.recompute
     short = (recipe.short.steps, recipe.short.length) if recipe.short else None
     batches = StoreBatches(
-        texts.train, mixture, length=length, config=config, seed=recipe.seed, short=short
+        texts.train,
+        mixture,
+        length=recipe.length,
+        config=recipe.batch,
+        seed=recipe.seed,
+        short=short,
     )
     return fit(
         mixture,
@@ -166,7 +185,8 @@ def _loop(recipe: PretrainRecipe, mixture: Mixture, batches: StoreBatches) -> Tr
     """The loop's settings, as long as the recipe wants it in the end."""
     loop = recipe.train
     if recipe.flops is not None:
-        a_step = pretrain_pages.flops_per_token(mixture, recipe.length) * batches.tokens_a_step
+        a_token = pretrain_pages.flops_per_token(mixture, recipe.length)
+        a_step = batches.operations_a_step(a_token)
         return loop.model_copy(update={"steps": max(1, round(recipe.flops / a_step))})
     if recipe.short is not None:  # the steps with short sequences are an epoch of their own
         return loop.model_copy(update={"epochs": loop.epochs + 1})

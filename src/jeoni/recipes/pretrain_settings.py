@@ -131,6 +131,12 @@ class PretrainRecipe(Config):
             values["data"] = {"store": values["data"]}
         return values
 
+    @model_validator(mode="after")
+    def _one_end(self) -> "PretrainRecipe":
+        if self.flops is not None and (self.train.hours or self.train.steps):
+            raise ValueError("flops, and train.hours or train.steps: take one")
+        return self
+
     @property
     def strategy(self) -> dict[str, Any]:
         """Everything trains."""

@@ -128,12 +128,13 @@ def resolve(
     else:
         values, where = dict(recipe), "recipe"
     full = parse(StudyRecipe, override({**values, **settings}, overrides), where=where)
+    ways = [*full.ways, *(_scratch(way, full) for way in full.ways if full.scratch)]
     for claim in full.claims:
         for name, known in (
-            *((way, full.ways) for way in (claim.better, claim.than)),
+            *((way, ways) for way in (claim.better, claim.than)),
             *((task, full.tasks) for task in claim.tasks),
         ):
-            if name not in known and not (name == SCRATCH and full.scratch):
+            if name not in known:
                 raise UserError(
                     f"{where}: a claim is about {name!r}", hint=lookup.suggest(name, list(known))
                 )
@@ -154,17 +155,22 @@ def _scores(recipe: StudyRecipe, folder: Path) -> Iterator[Score]:
         for way, own in recipe.ways.items():
             place = folder / "pretrain" / f"{_safe(way)}-{seed}"
             trained = pretrain({**recipe.common, **own, "seed": seed, "out": str(place)})
-            yield from _transferred(recipe, way, trained.folder / "model", seed, folder)
+            model = trained.folder / "model"
+            yield from _transferred(recipe, way, model, "pretrained", seed, folder)
             if recipe.scratch:
-                name = f"{way}, {SCRATCH}" if len(recipe.ways) > 1 else SCRATCH
-                yield from _transferred(recipe, name, trained.folder / "model", seed, folder)
+                name = _scratch(way, recipe)
+                yield from _transferred(recipe, name, model, "random", seed, folder)
+
+
+def _scratch(way: str, recipe: StudyRecipe) -> str:
+    """What a way's architecture with random weights is called."""
+    return f"{way}, {SCRATCH}" if len(recipe.ways) > 1 else SCRATCH
 
 
 def _transferred(
-    recipe: StudyRecipe, way: str, model: Path, seed: int, folder: Path
+    recipe: StudyRecipe, way: str, model: Path, init: str, seed: int, folder: Path
 ) -> Iterator[Score]:
     """A pretrained model, or its architecture alone, on every task."""
-    init = "random" if way.endswith(SCRATCH) else "pretrained"
     for task, settings in recipe.tasks.items():
         place = folder / "tasks" / _safe(task) / f"{_safe(way)}-{seed}"
         start = {"model": str(model), "init": init, "seeds": [seed], "out": str(place)}
@@ -201,6 +207,8 @@ def _verdict(claim: Claim, scores: Sequence[Score]) -> dict[str, Any]:
         difference = statistics.median(better) - statistics.median(than)
         apart = min(better) > max(than) or max(better) < min(than)
         verdict = "agrees" if difference > 0 else "does not agree"
+        if min(len(better), len(than)) < 2:
+            verdict, apart = "one seed cannot tell", True
         rows.append(
             {
                 "task": task,

@@ -1,13 +1,14 @@
 """The text of a pretraining run: token stores for training and held out, and their tokenizer."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jeoni.base import rng, runtime
+from jeoni.base import rng
 from jeoni.base.errors import UserError
 from jeoni.data.prepare.pipeline import prepare
 from jeoni.data.prepare.settings import PrepareConfig
@@ -22,6 +23,8 @@ from jeoni.text.training import KINDS, train
 from jeoni.training import distributed
 
 TRAIN, HELD_OUT, TOKENIZER, MARK = "train", "heldout", "tokenizer", "store.json"
+REPORT = "report.json"
+"""What ``prepare`` writes last."""
 SAMPLE = 200_000
 """Lines that a vocabulary is learned from, at most."""
 
@@ -34,14 +37,14 @@ class Texts:
         train, held_out: the stores.
         tokenizer: that of the stores, where it is with them.
         facts: for the results.
-        mark: a file that differs where the text does.
+        marks: files that differ where the text does.
     """
 
     train: TokenStore
     held_out: TokenStore
     tokenizer: Tokenizer | None
     facts: Mapping[str, Any]
-    mark: Path
+    marks: Mapping[str, Path]
 
 
 def open_texts(recipe: PretrainRecipe) -> Texts:
@@ -66,7 +69,8 @@ def open_texts(recipe: PretrainRecipe) -> Texts:
         "held_out_tokens": len(held_out),
     }
     tokenizer = Tokenizer.from_folder(own) if own.is_dir() else None
-    return Texts(train_store, held_out, tokenizer, facts, place / TRAIN / MARK)
+    marks = {"text": place / TRAIN / MARK, "held-out text": place / HELD_OUT / MARK}
+    return Texts(train_store, held_out, tokenizer, facts, marks)
 
 
 def _prepared(recipe: PretrainRecipe) -> Path:
@@ -89,8 +93,9 @@ def _prepared(recipe: PretrainRecipe) -> Path:
             held_out=recipe.data.held_out,
         )
         prepare(config, place, show=True)
-    with distributed.session(runtime.device(recipe.device)):
-        distributed.barrier()
+    # Other ranks may wait for longer than processes wait for each other when they connect.
+    while not (place / REPORT).is_file():
+        time.sleep(0.2)
     return place
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jeoni.base.config import Config
 
@@ -60,3 +60,9 @@ class TrainConfig(Config):
     threads: int | None = Field(None, ge=1)
     max_skips: int = Field(5, ge=1)
     keep: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "TrainConfig":
+        if self.hours is not None and self.steps is not None:
+            raise ValueError("hours and steps are both given: take one")
+        return self

@@ -20,7 +20,7 @@ from jeoni.text.tokenizer import Tokenizer
 _SHOWN = 60  # tokens of a copy that are shown
 _COPIES = {EXACT: "copy", NEAR: "near copy"}
 MEANINGS = {
-    "score": "its score is lower than --min-score, or it has none",
+    "score": "its score is lower than --min-score, or empty",
     "empty": "there is no text",
     "short": "fewer characters than --min-characters",
     "long": "more characters than --max-characters",

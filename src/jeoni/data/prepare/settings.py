@@ -17,7 +17,8 @@ class PrepareConfig(Config):
         tokenizer: folder of the tokenizer.
         text_column: where the text is in JSON lines, tables and parquet.
         score_column: where the score is, if there is one: a document with a lower one than ``min_score``,
-            or with none, is dropped. None: scores are not looked at.
+            or with an empty one, is dropped (a JSON record without the key has no score, and stays).
+            None: scores are not looked at.
         min_score: the least score that is kept. GPT-2's text was what 3 votes had been cast for
             (Radford et al. 2019, section 2.1).
         min_characters, max_characters: of a document that is kept.

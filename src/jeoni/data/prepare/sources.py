@@ -208,7 +208,9 @@ class _Reader:
                 continue
             try:
                 value = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
+                if not isinstance(error, json.JSONDecodeError):  # a number or a nesting without end
+                    raise UserError(f"{path}, line {number}: not usable JSON: {error}") from None
                 long = len(line.encode()) >= _LONGEST_RECORD // 2
                 hint = f"a line may have {_LONGEST_RECORD:,} bytes at most" if long else None
                 place = f"{path}, line {number}, column {error.colno}"
@@ -269,9 +271,9 @@ class _Reader:
         value: Any = record.fields[name]
         try:
             return float("-inf") if value is None or value == "" else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UserError(
-                f"{record.where}: column {name!r} holds {value!r}, which is no number",
+                f"{record.where}: column {name!r} holds {value!r:.40}, which is no number",
                 hint="say which column has scores: --score-column NAME; none: --score-column ''",
             ) from None
 
