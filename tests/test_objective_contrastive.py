@@ -110,7 +110,7 @@ def test_the_loss_by_its_definition(pooling: str, projection: bool, text: TokenS
         loss = objective.losses(objective.run(batch), batch)[0]
     assert float(loss.total) == pytest.approx(total, rel=1e-4)
     assert loss.count == 6
-    assert loss.metrics["accuracy"] == (6.0, 6.0)
+    assert not loss.metrics  # without dropout both readings are one, and always the nearest
 
 
 @pytest.mark.filterwarnings("ignore:contrastive")

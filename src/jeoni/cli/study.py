@@ -9,7 +9,7 @@ def study(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="STUDY [KEY=VALUE]...",
+            metavar="STUDY|KEY=VALUE",
             help="A study that comes with jeoni (objectives) or a file, and settings.",
         ),
     ],
@@ -18,11 +18,11 @@ def study(
 ) -> None:
     """Compare ways to pretrain: equal budgets, the same tasks, several seeds.
 
-    Every part is a run of its own; the same command goes on after an interruption.
+    Every part is a run of its own: the same command goes on where it was.
 
     [bold]Examples[/bold]
 
-    Nine objectives at equal operations, each transferred (hours on a laptop):
+    Objectives at equal operations, each transferred (hours on a laptop):
 
         jeoni data prepare corpus texts/*.zst --tokenizer TOKENIZER
 
