@@ -1,11 +1,11 @@
 """How fast a step could be: the operations it needs, and the machine's matrix-multiply rate."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jeoni.base import limits, runtime
 from jeoni.base.files import read_json
 
 
@@ -53,23 +53,7 @@ def matmul_rate(
     ``tokens`` tokens: each at the median of its repeats. No transformer of these sizes can train
     faster on this machine with this library.
     """
-    import torch
-
-    torch.set_num_threads(threads)
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    h, i = shape.hidden, shape.intermediate
-    layers = [(h, h)] * 4 + [(h, i), (i, h)]
-    products = [
-        (torch.randn(m, k, dtype=kind), torch.randn(k, n, dtype=kind))
-        for a, b in layers
-        for m, k, n in ((tokens, a, b), (tokens, b, a), (a, tokens, b))
-    ]
-    needed = sum(2 * x.shape[0] * x.shape[1] * y.shape[1] for x, y in products)
-    times: list[list[float]] = [[] for _ in products]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for index, (x, y) in enumerate(products):
-            began = time.perf_counter()
-            x @ y
-            times[index].append(time.perf_counter() - began)
-    return needed / sum(map(statistics.median, times))
+    with runtime.threads(threads):
+        return limits.matmul_rate(
+            tokens, shape.hidden, shape.intermediate, precision=precision, seconds=seconds
+        )

@@ -111,6 +111,23 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     return result
 
 
+def gather(
+    recipe: str | Path | Mapping[str, Any] | None,
+    overrides: Sequence[str],
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Any], str]:
+    """Values of a file or mapping with settings and overrides on top, and what messages call them.
+
+    A top-level key that is set to nothing is as if it were not there.
+    """
+    if isinstance(recipe, str | Path):
+        values, where = read_yaml(Path(recipe)), str(recipe)
+    else:
+        values, where = dict(recipe or {}), "recipe"
+    whole = override({**values, **settings}, overrides)
+    return {key: value for key, value in whole.items() if value is not None}, where
+
+
 def _read_value(text: str) -> Any:
     try:
         return yaml.load(text, _loader())

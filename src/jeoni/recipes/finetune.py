@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.base import runtime
-from jeoni.base.config import override, parse, read_yaml
+from jeoni.base.config import gather, parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_text
 from jeoni.data.batching import EpochBatches
@@ -102,11 +102,7 @@ def resolve(
     settings: Mapping[str, Any],
 ) -> FinetuneRecipe:
     """The validated recipe of a file or mapping with overrides on top."""
-    if isinstance(recipe, str | Path):
-        values, where = read_yaml(Path(recipe)), str(recipe)
-    else:
-        values, where = dict(recipe or {}), "recipe"
-    values = {k: v for k, v in override({**values, **settings}, overrides).items() if v is not None}
+    values, where = gather(recipe, overrides, settings)
     full = parse(FinetuneRecipe, values, where=where, missing=MISSING)
     given = values.get("train") or {}
     if full.train.steps is not None and given.get("epochs") is not None:

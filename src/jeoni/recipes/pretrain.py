@@ -10,7 +10,7 @@ import torch
 
 from jeoni.base import runtime
 from jeoni.base.batch import Batch
-from jeoni.base.config import override, parse, read_yaml
+from jeoni.base.config import gather, parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_text
 from jeoni.data.token_store import fingerprint
@@ -25,7 +25,7 @@ from jeoni.recipes.texts import Texts, open_texts
 from jeoni.training import distributed, log, optimizer
 from jeoni.training.config import TrainConfig
 from jeoni.training.loop import fit
-from jeoni.training.optimizer import GroupRow
+from jeoni.training.optimizer import GroupRow, ParamGroup
 from jeoni.training.result import FitResult
 
 OnGroups = Callable[[list[GroupRow]], None]
@@ -88,11 +88,7 @@ def resolve(
     """The validated recipe of a file, a name or a mapping with overrides on top."""
     if isinstance(recipe, str) and not Path(recipe).is_file():
         recipe = preset(recipe)
-    if isinstance(recipe, str | Path):
-        values, where = read_yaml(Path(recipe)), str(recipe)
-    else:
-        values, where = dict(recipe or {}), "recipe"
-    values = {k: v for k, v in override({**values, **settings}, overrides).items() if v is not None}
+    values, where = gather(recipe, overrides, settings)
     return parse(PretrainRecipe, values, where=where)
 
 
@@ -116,7 +112,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     began = time.monotonic()
     with runtime.threads(recipe.train.threads):
         unseen = _unseen(recipe, mixture, texts)
-        result = _train(recipe, mixture, texts, unseen, folder)
+        result = _train(recipe, mixture, groups, texts, unseen, folder)
         rate = pretrain_pages.rate(recipe, mixture, result, unseen)
     metrics = {k: v for k, v in result.last_metrics.items() if v is not None}
     found = {
@@ -152,7 +148,12 @@ def _unseen(recipe: PretrainRecipe, mixture: Mixture, texts: Texts) -> list[Batc
 
 
 def _train(
-    recipe: PretrainRecipe, mixture: Mixture, texts: Texts, unseen: Sequence[Batch], folder: Path
+    recipe: PretrainRecipe,
+    mixture: Mixture,
+    groups: Sequence[ParamGroup],
+    texts: Texts,
+    unseen: Sequence[Batch],
+    folder: Path,
 ) -> FitResult:
     """Fit, with figures on held-out text."""
     for part in mixture.module.modules():
@@ -170,7 +171,7 @@ def _train(
     return fit(
         mixture,
         batches,
-        groups=optimizer.default_groups(mixture.module),
+        groups=groups,
         config=_loop(recipe, mixture, batches),
         folder=folder,
         seed=recipe.seed,
