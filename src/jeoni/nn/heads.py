@@ -86,7 +86,39 @@ def pooled(hidden: Tensor, batch: Batch, how: Pooling) -> Tensor:
     return means.to(hidden.dtype)
 
 
-class MaskedLMHead(nn.Module):
+class VocabularyHead(nn.Module):
+    """What heads with a logit for every token have in common: the product with a word table.
+
+    Attributes:
+        out: the table of its own; None: tied to the word table.
+        bias: ``[V]``, if there is one.
+    """
+
+    out: nn.Linear | None
+    bias: Tensor | None
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """``[n, H]`` to what the table is multiplied with, ``[n, width]``."""
+        raise NotImplementedError
+
+    def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
+        """``[n, H]`` (the positions with a target) and the word table ``[V, width]`` to ``[n, V]``."""
+        return nn.functional.linear(self.features(hidden), self.table(words), self.bias)
+
+    def table(self, words: Tensor) -> Tensor:
+        """The word table, or the head's own."""
+        return words if self.out is None else self.out.weight
+
+    def loss(
+        self, hidden: Tensor, words: Tensor, targets: Tensor, pick: Pick = "none"
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of targets ``[n]``, and tokens picked (see ``ops.vocabulary``)."""
+        return vocabulary_loss(
+            self.features(hidden), self.table(words), self.bias, targets, pick=pick
+        )
+
+
+class MaskedLMHead(VocabularyHead):
     """Vocabulary logits: dense, activation, norm, and a product with the word table, or with its own.
 
     Args:
@@ -115,26 +147,10 @@ class MaskedLMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab))
         self.out = None if tied else nn.Linear(width, vocab, bias=False)
 
-    def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """``[n, H]`` (the positions with a target) and the word table ``[V, width]`` to ``[n, V]``."""
-        return nn.functional.linear(self.features(hidden), self.table(words), self.bias)
-
     def features(self, hidden: Tensor) -> Tensor:
         """``[n, H]`` to what the table is multiplied with, ``[n, width]``."""
         result: Tensor = self.norm(self.activation(self.dense(hidden)))
         return result
-
-    def table(self, words: Tensor) -> Tensor:
-        """The word table, or the head's own."""
-        return words if self.out is None else self.out.weight
-
-    def loss(
-        self, hidden: Tensor, words: Tensor, targets: Tensor, pick: Pick = "none"
-    ) -> tuple[Tensor, Tensor]:
-        """Loss of targets ``[n]``, and tokens picked (see ``ops.vocabulary``)."""
-        return vocabulary_loss(
-            self.features(hidden), self.table(words), self.bias, targets, pick=pick
-        )
 
 
 class SpanBoundaryHead(nn.Module):
@@ -210,7 +226,7 @@ class SpanBoundaryHead(nn.Module):
         return vocabulary_loss(x, words, self.bias, targets, pick=pick)
 
 
-class LanguageModelHead(nn.Module):
+class LanguageModelHead(VocabularyHead):
     """Vocabulary logits straight from the hidden states: a product with the word table, or with its own.
 
     Args:
@@ -241,25 +257,9 @@ class LanguageModelHead(nn.Module):
             self.register_buffer("bias", torch.zeros(vocab) if bias else None)
         self.scale = scale
 
-    def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """``[n, H]`` (the positions with a target) and the word table ``[V, H]`` to ``[n, V]``."""
-        return nn.functional.linear(self.features(hidden), self.table(words), self.bias)
-
     def features(self, hidden: Tensor) -> Tensor:
         """``[n, H]`` to what the table is multiplied with."""
         return hidden if self.scale == 1.0 else hidden * self.scale
-
-    def table(self, words: Tensor) -> Tensor:
-        """The word table, or the head's own."""
-        return words if self.out is None else self.out.weight
-
-    def loss(
-        self, hidden: Tensor, words: Tensor, targets: Tensor, pick: Pick = "none"
-    ) -> tuple[Tensor, Tensor]:
-        """Loss of targets ``[n]``, and tokens picked (see ``ops.vocabulary``)."""
-        return vocabulary_loss(
-            self.features(hidden), self.table(words), self.bias, targets, pick=pick
-        )
 
 
 class BeamSpanHead(nn.Module):
