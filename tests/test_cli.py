@@ -112,7 +112,7 @@ def test_data_list(jeoni: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_models_list(jeoni: Run) -> None:
-    found = {entry["preset"]: entry for entry in json.loads(jeoni("models", "list", "--json").out)}
+    found = {entry["name"]: entry for entry in json.loads(jeoni("models", "list", "--json").out)}
     assert found["bert-base-uncased"]["parameters"] == pytest.approx(110e6, rel=0.005)
     assert found["electra-small-discriminator"]["family"] == "electra"
     plain = jeoni("models", "list").out

@@ -19,24 +19,30 @@ def _group() -> None:
 
 @app.command("list")
 def list_(family: Family = None, json: Json = False) -> None:
-    """List the presets: sizes and parameters.
+    """List the presets and the checkpoints that come with jeoni: sizes and parameters.
 
-    A preset starts from random weights; give a folder, package:NAME or a hub id
-    for pretrained ones.
+    A preset starts from random weights; give the name of a checkpoint, a folder,
+    package:NAME or a hub id for pretrained ones.
     """
     from jeoni.cli import show
-    from jeoni.models import describe, hub
+    from jeoni.models import describe, hub, where
 
     rows = []
-    for name, (of, spec) in hub.presets(family).items():
-        count = describe.parameters(describe.on_meta(name, family=family)).total
-        rows.append((name, of, spec.depth, spec.hidden, spec.heads, spec.vocab, count))
-    columns = ("preset", "family", "layers", "hidden", "heads", "vocabulary", "parameters")
+    pretrained = where.shipped() if family is None else []
+    for name in [*pretrained, *hub.presets(family)]:
+        model = describe.on_meta(name, family=family)
+        spec, count = model.spec, describe.parameters(model).total
+        start = "pretrained" if name in pretrained else "random"
+        sizes = (spec.depth, spec.hidden, spec.heads, spec.vocab, count)
+        rows.append((name, start, model.family.name, *sizes))
+    columns = (
+        "name", "weights", "family", "layers", "hidden", "heads", "vocabulary", "parameters",
+    )  # fmt: skip
     if json:
         show.as_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     show.table("", columns, rows)
-    typer.echo("Parameters with the heads of pretraining. More of one: jeoni models show PRESET")
+    typer.echo("Parameters with the heads of pretraining. More of one: jeoni models show NAME")
 
 
 @app.command("show")

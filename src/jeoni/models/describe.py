@@ -18,6 +18,7 @@ from jeoni.models.heads import build_head, language_model_head, masked_lm_head
 from jeoni.models.model import Model
 from jeoni.models.parts import PartRow, part_rows
 from jeoni.models.spec import ArchSpec
+from jeoni.models.where import shipped
 from jeoni.nn.embeddings import FrozenTable
 
 PRETRAINED = {  # kinds of heads that pretraining trains, and the share of the tokens that they predict
@@ -179,11 +180,12 @@ def _checkpoint(
         return hub.described(where, family=family)
     except UserError as error:
         # Which may have been meant for a preset.
-        near = difflib.get_close_matches(str(where), presets, n=1, cutoff=0.7)
+        near = difflib.get_close_matches(str(where), [*presets, *shipped()], n=1, cutoff=0.7)
         if not near or Path(where).exists():
             raise
+        kind = "the preset " if near[0] in presets else ""
         first = str(error).splitlines()[0]
-        raise UserError(first, hint=f"did you mean the preset {near[0]!r}?") from None
+        raise UserError(first, hint=f"did you mean {kind}{near[0]!r}?") from None
 
 
 def pretraining_heads(family: Family, named: Iterable[str] = ()) -> list[str]:

@@ -10,15 +10,23 @@ from jeoni.base.lookup import near_folders
 CONFIG = "config.json"
 MODEL = (CONFIG, f"model/{CONFIG}")
 """What there is of a model, or of a run with one."""
+SHIPPED = Path(__file__).parent / "shipped"
+"""Checkpoints that come with jeoni, a folder each."""
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoints that come with jeoni."""
+    return sorted(file.parent.name for file in SHIPPED.glob(f"*/{CONFIG}"))
 
 
 def resolve(where: str | Path) -> Path:
     """The folder with config.json that ``where`` means.
 
     Args:
-        where: a folder in Hugging Face layout; a run folder (its ``model/`` is meant);
-            ``package:NAME`` or ``package:NAME/sub/folder`` for weights inside an installed Python
-            package; or a hub id (``org/name``), fetched only when the network is there.
+        where: a folder in Hugging Face layout; a run folder (its ``model/`` is meant); the name of a
+            checkpoint that comes with jeoni; ``package:NAME`` or ``package:NAME/sub/folder`` for
+            weights inside an installed Python package; or a hub id (``org/name``), fetched only when
+            the network is there.
 
     Raises:
         UserError: nothing there; the message says what was looked for.
@@ -41,6 +49,8 @@ def resolve(where: str | Path) -> Path:
         )
     if folder.is_file():
         raise UserError(f"{folder} is a file", hint="a model is a folder with config.json in it")
+    if text in shipped():
+        return SHIPPED / text
     if text.count("/") <= 1 and not text.startswith((".", "/", "~")):
         return _from_hub(text)
     hint = near_folders(folder, MODEL) or f"looked in {folder.resolve().parent}"

@@ -15,7 +15,7 @@ from jeoni.models.config_file import field_problem, read_spec, written
 from jeoni.models.family import Family
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
-from jeoni.models.where import resolve
+from jeoni.models.where import resolve, shipped
 from jeoni.recipes import room
 from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.recipes.settings import FinetuneRecipe, TokenizerConfig
@@ -90,12 +90,15 @@ def located(name: str, presets: list[str]) -> Path:
     try:
         return resolve(name)
     except UserError as error:
-        near = difflib.get_close_matches(name, presets, n=1, cutoff=0.75)
+        near = difflib.get_close_matches(name, [*presets, *shipped()], n=1, cutoff=0.75)
         if not near:
             raise
-        raise UserError(
-            f"{error}\n  → or did you mean the preset {near[0]!r}, which starts from random weights?"
-        ) from None
+        what = (
+            f"the preset {near[0]!r}, which starts from random weights"
+            if near[0] in presets
+            else f"{near[0]!r}, which comes with jeoni"
+        )
+        raise UserError(f"{error}\n  → or did you mean {what}?") from None
 
 
 def _check_room(
