@@ -2,9 +2,9 @@
 
     python scripts/ship_checkpoint.py NAME RUN [RUN ...] --about "..." --licence "..."
 
-``RUN`` are folders of ``jeoni pretrain``, each started from the one before; the last one's model is shipped,
-in bfloat16. The card's figures are those that the runs wrote. Dropout, which pretraining on little compute
-does without, is set to what fine-tuning wants.
+``RUN`` are folders of ``jeoni pretrain``, each started from the one before; the last one's model is
+shipped, in bfloat16. The figures of the card are those that the runs wrote. Dropout, which pretraining on
+little compute does without, is set to what fine-tuning wants.
 """
 
 import argparse
