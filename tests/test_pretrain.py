@@ -13,8 +13,8 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
 from jeoni.data.batching import BatchConfig
 from jeoni.models import describe, hub
+from jeoni.recipes import named
 from jeoni.recipes.pretrain import pretrain
-from jeoni.recipes.pretrain_settings import preset_names
 from jeoni.training import log
 
 SPEC = {"layers": 2, "hidden": 32, "heads": 2, "feed_forward": 64, "positions": 64}
@@ -175,8 +175,8 @@ def test_a_store_of_another_tokenizer_is_refused(text: Path, tmp_path: Path) -> 
 def test_recipes_that_come_with_jeoni_are_valid() -> None:
     from jeoni.recipes.pretrain import resolve
 
-    assert "electra-demo" in preset_names()
-    for name in preset_names():
+    assert "electra-demo" in named.names(named.PRESETS)
+    for name in named.names(named.PRESETS):
         assert resolve(name, [], {}).train.hours is not None
     with pytest.raises(UserError, match="electra-demo"):
         resolve("electra-dmo", [], {})

@@ -11,9 +11,11 @@ import os
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jeoni.base.errors import UserError
+
+T = TypeVar("T")
 
 
 def names(package: str) -> list[str]:
@@ -39,6 +41,23 @@ def find(package: str, name: str, attribute: str) -> Any:
             f"there is no {attribute.lower()} named {name!r}", hint=suggest(name, known)
         )
     return getattr(importlib.import_module(f"{package}.{name}"), attribute)
+
+
+def entry(package: str, name: str, attribute: str, kind: type[T], called: str) -> T:
+    """What ``find`` gives, if it is of the kind that it should be.
+
+    Args:
+        package, name, attribute: see ``find``.
+        kind: its class.
+        called: in messages, with its article.
+
+    Raises:
+        UserError: there is none, or it is something else.
+    """
+    found = find(package, name, attribute)
+    if not isinstance(found, kind):
+        raise UserError(f"{name!r} is not {called} but {type(found).__name__}")
+    return found
 
 
 def suggest(name: str, known: list[str]) -> str:

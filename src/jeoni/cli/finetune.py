@@ -1,6 +1,5 @@
 """``jeoni finetune``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,36 +70,16 @@ def finetune(
     task.max_length, task.stride, data.train, data.dev, data.limit_train,
     strategy.decay, init=random ...
     """
-    from json import dumps as quote
-    from os.path import isfile
-
+    from jeoni.cli import arguments as given
     from jeoni.cli import show
     from jeoni.recipes.finetune import finetune as run
     from jeoni.training import distributed
 
-    # A file is a recipe, whatever is in its name.
-    files = [a for a in arguments or [] if "=" not in a or isfile(a)]
-    overrides = [a for a in arguments or [] if a not in files]
-    if len(files) > 1:
-        raise typer.BadParameter(
-            f"one recipe file at most, these are {len(files)}: {' '.join(files)}"
-            " (a setting is KEY=VALUE, without blanks)"
-        )
-    overrides += [
-        f"{key}={quote(value)}"  # as a text, whatever YAML would take it for
-        for key, value in (
-            ("model", model),
-            ("family", family),
-            ("data.name", data),
-            ("task", task),
-            ("strategy", strategy),
-            ("out", out),
-        )
-        if value is not None
-    ]
+    options = {"model": model, "family": family, "data.name": data, "task": task}
+    recipe, overrides = given.split(arguments, {**options, "strategy": strategy, "out": out})
     if seeds is not None:
         overrides.append(f"seeds=[{seeds}]")
-    result = run(Path(files[0]) if files else None, *overrides, on_groups=show_groups)
+    result = run(recipe, *overrides, on_groups=show_groups)
     if distributed.rank():
         return
     if result.earlier:

@@ -57,25 +57,15 @@ def pretrain(
     objectives, length, train.steps, train.hours, train.lr, batch.size,
     batch.tokens, spec.layers ...
     """
-    from json import dumps as quote
-    from os.path import isfile
-
+    from jeoni.cli import arguments as given
     from jeoni.cli import show
     from jeoni.cli.finetune import show_groups
     from jeoni.recipes.pretrain import pretrain as run
     from jeoni.training import distributed
 
-    given = [a.removeprefix("recipe=") for a in arguments or []]
-    names = [a for a in given if "=" not in a or isfile(a)]
-    overrides = [a for a in given if a not in names]
-    if len(names) > 1:
-        raise typer.BadParameter(
-            f"one recipe at most, these are {len(names)}: {' '.join(names)}"
-            " (a setting is KEY=VALUE, without blanks)"
-        )
     options = {"model": model, "data.store": store, "objectives": objective, "out": out}
-    overrides += [f"{key}={quote(value)}" for key, value in options.items() if value is not None]
-    result = run(names[0] if names else None, *overrides, on_groups=show_groups)
+    recipe, overrides = given.split(arguments, options, "recipe")
+    result = run(recipe, *overrides, on_groups=show_groups)
     if distributed.rank():
         return
     if result.earlier:

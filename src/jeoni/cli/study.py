@@ -33,20 +33,15 @@ def study(
         JEONI_DATA=FOLDER jeoni study objectives common.data.store=corpus \\
             "seeds=[1]" common.flops=1e13
     """
-    from json import dumps as quote
-    from os.path import isfile
-
     from jeoni.base.files import read_json
+    from jeoni.cli import arguments as given
     from jeoni.cli import show
     from jeoni.recipes.study import study as run
 
-    names = [a for a in arguments if "=" not in a or isfile(a)]
-    overrides = [a for a in arguments if a not in names]
-    if len(names) != 1:
-        raise typer.BadParameter(f"one study, these are {len(names)}: {' '.join(names)}")
-    if out is not None:
-        overrides.append(f"out={quote(out)}")
-    result = run(names[0], *overrides)
+    name, overrides = given.split(arguments, {"out": out}, "study")
+    if name is None:
+        raise typer.BadParameter("no study: objectives, text, or a file")
+    result = run(name, *overrides)
     if json:
         show.as_json(read_json(result.folder / "results.json"))
         return

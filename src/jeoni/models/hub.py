@@ -141,10 +141,7 @@ def own_family(path: str) -> Family:
     Raises:
         UserError: there is none, or it is something else.
     """
-    family = lookup.find(FAMILIES, path, "FAMILY")
-    if not isinstance(family, Family):
-        raise UserError(f"{path!r} is not a family of models but {type(family).__name__}")
-    return family
+    return lookup.entry(FAMILIES, path, "FAMILY", Family, "a family of models")
 
 
 def create(

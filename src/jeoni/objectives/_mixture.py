@@ -27,10 +27,7 @@ def find(name: str) -> ObjectiveType:
     Raises:
         UserError: there is none, or it is something else.
     """
-    kind = lookup.find(FOLDER, name, "OBJECTIVE")
-    if not isinstance(kind, ObjectiveType):
-        raise UserError(f"{name!r} is not an objective but {type(kind).__name__}")
-    return kind
+    return lookup.entry(FOLDER, name, "OBJECTIVE", ObjectiveType, "an objective")
 
 
 @dataclass(frozen=True)

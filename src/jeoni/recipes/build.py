@@ -121,9 +121,8 @@ def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
     """Parameter groups as the strategy makes them."""
     settings = {k: v for k, v in recipe.strategy.items() if k != "name"}
     name = recipe.strategy["name"]
-    strategy = lookup.find(STRATEGIES, "full" if name == "auto" else name, "STRATEGY")
-    if not isinstance(strategy, Strategy):
-        raise UserError(f"{name!r} is not a strategy but {type(strategy).__name__}")
+    name = "full" if name == "auto" else name
+    strategy = lookup.entry(STRATEGIES, name, "STRATEGY", Strategy, "a strategy")
     config = parse(strategy.config, settings, within="strategy")
     return strategy.groups(start, config)
 

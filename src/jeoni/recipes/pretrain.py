@@ -19,8 +19,8 @@ from jeoni.nn.stack import Stack
 from jeoni.objectives import _mixture
 from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._mixture import Mixture
-from jeoni.recipes import build, pretrain_pages, run
-from jeoni.recipes.pretrain_settings import PretrainRecipe, preset
+from jeoni.recipes import build, named, pretrain_pages, run
+from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.recipes.texts import Texts, open_texts
 from jeoni.training import distributed, log, optimizer
 from jeoni.training.config import TrainConfig
@@ -86,9 +86,7 @@ def resolve(
     settings: Mapping[str, Any],
 ) -> PretrainRecipe:
     """The validated recipe of a file, a name or a mapping with overrides on top."""
-    if isinstance(recipe, str) and not Path(recipe).is_file():
-        recipe = preset(recipe)
-    values, where = gather(recipe, overrides, settings)
+    values, where = gather(named.found(recipe, named.PRESETS), overrides, settings)
     return parse(PretrainRecipe, values, where=where)
 
 

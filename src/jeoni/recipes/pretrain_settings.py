@@ -1,20 +1,16 @@
 """The recipe of pretraining."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from jeoni.base import lookup, rng
+from jeoni.base import rng
 from jeoni.base.config import Config
-from jeoni.base.errors import UserError
 from jeoni.data.batching import BatchConfig
 from jeoni.recipes.settings import TokenizerConfig
 from jeoni.training.config import Factor, TrainConfig
-
-PRESETS = "presets"
 
 
 class PretrainTrain(TrainConfig):
@@ -150,23 +146,3 @@ class PretrainRecipe(Config):
         model = Path(self.model.removeprefix("package:").rstrip("/")).name
         mark = f"{rng.derive(self.model_dump_json()):x}"[:8]
         return Path("runs") / f"{name}-{model}-{mark}"
-
-
-def preset_names() -> list[str]:
-    """Recipes that come with jeoni."""
-    folder = files("jeoni.recipes") / PRESETS
-    return sorted(
-        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
-    )
-
-
-def preset(name: str) -> Path:
-    """The file of a recipe that comes with jeoni.
-
-    Raises:
-        UserError: there is none of this name.
-    """
-    known = preset_names()
-    if name not in known:
-        raise UserError(f"there is no recipe {name!r}", hint=lookup.suggest(name, known))
-    return Path(str(files("jeoni.recipes") / PRESETS / f"{name}.yaml"))

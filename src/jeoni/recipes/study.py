@@ -3,21 +3,19 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from jeoni.base import lookup
-from jeoni.base.config import Config, override, parse, read_yaml
+from jeoni.base.config import Config, gather, parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import write_json
-from jeoni.recipes import study_pages
+from jeoni.recipes import named, study_pages
 from jeoni.recipes.finetune import finetune
 from jeoni.recipes.pretrain import pretrain
 
-STUDIES = "studies"
 SCRATCH = "from scratch"
 
 
@@ -121,13 +119,8 @@ def resolve(
     recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], settings: Mapping[str, Any]
 ) -> StudyRecipe:
     """The validated recipe; claims must be about ways and tasks that are there."""
-    if isinstance(recipe, str) and not Path(recipe).is_file():
-        recipe = _preset(recipe)
-    if isinstance(recipe, str | Path):
-        values, where = read_yaml(Path(recipe)), str(recipe)
-    else:
-        values, where = dict(recipe), "recipe"
-    full = parse(StudyRecipe, override({**values, **settings}, overrides), where=where)
+    values, where = gather(named.found(recipe, named.STUDIES), overrides, settings)
+    full = parse(StudyRecipe, values, where=where)
     ways = [*full.ways, *(_scratch(way, full) for way in full.ways if full.scratch)]
     for claim in full.claims:
         for name, known in (
@@ -139,14 +132,6 @@ def resolve(
                     f"{where}: a claim is about {name!r}", hint=lookup.suggest(name, list(known))
                 )
     return full
-
-
-def _preset(name: str) -> Path:
-    folder = files("jeoni.recipes") / STUDIES
-    known = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if ".yaml" in p.name)
-    if name not in known:
-        raise UserError(f"there is no study {name!r}", hint=lookup.suggest(name, known))
-    return Path(str(folder / f"{name}.yaml"))
 
 
 def _scores(recipe: StudyRecipe, folder: Path) -> Iterator[Score]:

@@ -15,10 +15,7 @@ def find(name: str) -> TaskType:
     Raises:
         UserError: there is none, or it is something else.
     """
-    kind = lookup.find(FOLDER, name, "TASK")
-    if not isinstance(kind, TaskType):
-        raise UserError(f"{name!r} is not a task type but {type(kind).__name__}")
-    return kind
+    return lookup.entry(FOLDER, name, "TASK", TaskType, "a task type")
 
 
 def full_name(name: str) -> str:

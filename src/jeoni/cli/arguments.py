@@ -1,0 +1,31 @@
+"""A recipe and its settings, as they stand on a command line."""
+
+from collections.abc import Mapping, Sequence
+from json import dumps as quote
+from os.path import isfile
+
+import typer
+
+
+def split(
+    arguments: Sequence[str] | None, options: Mapping[str, str | None], what: str = "recipe file"
+) -> tuple[str | None, list[str]]:
+    """The recipe, if one is given, and ``key=value`` overrides; those of options come last.
+
+    Args:
+        arguments: ``RECIPE`` and ``KEY=VALUE``, in any order.
+        options: values by key; None: not given.
+        what: a recipe is called in messages.
+    """
+    given = [a.removeprefix("recipe=") for a in arguments or ()]
+    # A file is a recipe, whatever is in its name.
+    recipes = [a for a in given if "=" not in a or isfile(a)]
+    if len(recipes) > 1:
+        raise typer.BadParameter(
+            f"one {what} at most, these are {len(recipes)}: {' '.join(recipes)}"
+            " (a setting is KEY=VALUE, without blanks)"
+        )
+    overrides = [a for a in given if a not in recipes]
+    # As a text, whatever YAML would take it for.
+    overrides += [f"{key}={quote(value)}" for key, value in options.items() if value is not None]
+    return (recipes[0] if recipes else None), overrides
