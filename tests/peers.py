@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig
 
+import tiny
 from jeoni.base import lookup
 from jeoni.base.batch import Batch
 from jeoni.models import hub
@@ -293,6 +294,13 @@ def fresh(family: str = "bert", *kinds: str, seed: int = 0, **changes: Any) -> M
     for parameter in model.parameters():
         parameter.data.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.2, generator=generator)
     return model
+
+
+def reader(family: str, **changes: Any) -> Model:
+    """The same with the tiny data's vocabulary: reads texts."""
+    words = tiny.tokenizer()
+    spec = fit(replace(SMALL, vocab=words.vocab_size, **changes), families()[family])
+    return hub.create(family, spec, tokenizer=words, seed=0)
 
 
 def read_to_end(folder: Path) -> Model:

@@ -169,7 +169,7 @@ def test_available() -> None:
     assert {name for name, e in entries.items() if e.at_hand} == {"nsmc", "squad-sample"}
     nsmc = entries["nsmc"]
     assert nsmc.rows == {"train": 1, "test": None}
-    assert entries["squad"].files == {"train": None, "dev": None}
+    assert entries["squad"].files == {"train": (), "dev": ()}
     assert entries["squad"].searched == (Path("squad"), Path())
 
 

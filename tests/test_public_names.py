@@ -25,6 +25,7 @@ NAMES = [
     "generate",
     "load",
     "plan",
+    "predict",
     "prepare",
     "pretrain",
     "study",

@@ -8,6 +8,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.pretrain(...)     train a language model on plain text
     jeoni.finetune(...)     transfer a model to a task
     jeoni.evaluate(...)     the task's official metrics
+    jeoni.predict(...)      what a trained model says of a data set
     jeoni.describe(where)   a model in numbers: parts, parameters, operations, memory
     jeoni.plan(...)         how a training would fit and how long it would take
     jeoni.convert(...)      a checkpoint written anew, in today's names and files
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from jeoni.recipes.evaluate import evaluate
     from jeoni.recipes.finetune import finetune
     from jeoni.recipes.plan import plan
+    from jeoni.recipes.predict import predict
     from jeoni.recipes.prepare import prepare
     from jeoni.recipes.pretrain import pretrain
     from jeoni.recipes.study import study
@@ -46,6 +48,7 @@ _WHERE = {
     "generate": "jeoni.serving.writer",
     "load": "jeoni.models.hub",
     "plan": "jeoni.recipes.plan",
+    "predict": "jeoni.recipes.predict",
     "prepare": "jeoni.recipes.prepare",
     "pretrain": "jeoni.recipes.pretrain",
     "study": "jeoni.recipes.study",
@@ -63,6 +66,7 @@ __all__ = [
     "generate",
     "load",
     "plan",
+    "predict",
     "prepare",
     "pretrain",
     "study",

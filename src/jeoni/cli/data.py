@@ -40,7 +40,9 @@ def list_(
                     "language": e.card.language,
                     "metric": e.card.metric,
                     "licence": e.card.licence,
-                    "files": {split: path and str(path) for split, path in e.files.items()},
+                    "files": {
+                        s: " + ".join(map(str, paths)) or None for s, paths in e.files.items()
+                    },
                     "rows": dict(e.rows),
                     "searched": [str(path) for path in e.searched],
                 }
@@ -55,8 +57,8 @@ def list_(
             e.card.task,
             ", ".join(
                 f"{split} {count:,}" if (count := e.rows.get(split)) else split
-                for split, path in e.files.items()
-                if path
+                for split, paths in e.files.items()
+                if paths
             )
             or "not here",
             e.card.licence,

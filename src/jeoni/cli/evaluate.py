@@ -40,30 +40,15 @@ def evaluate(
         jeoni evaluate --model runs/RUN data.dev=mine.json \\
             task.no_answer=true data.metric=squad_v2
     """
-    from jeoni.base.config import override
-    from jeoni.base.errors import UserError
     from jeoni.cli import show
     from jeoni.recipes.evaluate import evaluate as run
 
-    values: dict[str, Any] = override({}, settings or [])
-    unknown = values.keys() - {"data", "task"}
-    if unknown:
-        raise UserError(
-            f"unknown setting {sorted(unknown)[0]!r}", hint="settings start with data. or task."
-        )
-    if split not in ("train", "dev", "test"):
-        raise UserError(f"--split {split}: there are train, dev and test")
-    chosen = values.get("data", {})
-    chosen = {"name": str(chosen)} if not isinstance(chosen, dict) else chosen
-    if not isinstance(values.get("task", {}), dict):
-        raise UserError("task: the data set says which", hint="settings of it are task.KEY=VALUE")
-    if data is not None:
-        chosen["name"] = data
+    values, options = chosen(settings, data, split)
     result = run(
         model,
-        chosen,
+        values,
         split=split,  # type: ignore[arg-type]
-        settings=values.get("task"),
+        settings=options,
         out=out,
         family=family,
         task=task,
@@ -77,3 +62,26 @@ def evaluate(
     typer.echo(
         f"95% interval of {interval['metric']}: {interval['low']:.4g} to {interval['high']:.4g}"
     )
+
+
+def chosen(
+    settings: list[str] | None, data: str | None, split: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Which data, and settings of the task."""
+    from jeoni.base.config import override
+    from jeoni.base.errors import UserError
+
+    values: dict[str, Any] = override({}, settings or [])
+    unknown = values.keys() - {"data", "task"}
+    if unknown:
+        raise UserError(
+            f"unknown setting {sorted(unknown)[0]!r}", hint="settings start with data. or task."
+        )
+    if split not in ("train", "dev", "test"):
+        raise UserError(f"--split {split}: there are train, dev and test")
+    found = values.get("data", {})
+    found = {"name": str(found)} if not isinstance(found, dict) else found
+    options = values.get("task", {})
+    if not isinstance(options, dict):
+        raise UserError("task: the data set says which", hint="settings of it are task.KEY=VALUE")
+    return ({**found, "name": data} if data is not None else found), options

@@ -29,7 +29,8 @@ def finetune(
         str | None, typer.Option(help="A data set of the catalog (jeoni data list).")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="span_qa or classification; by default what the data is for.")
+        str | None,
+        typer.Option(help="A task type, such as regression; by default what the data is for."),
     ] = None,
     strategy: Annotated[
         str | None,
@@ -97,6 +98,8 @@ def finetune(
         typer.echo(
             f'Ask it:  jeoni answer --model {result.folder}{own} --question "..." --context "..."'
         )
+    elif result.results.get("task") == "regression":
+        typer.echo(f"Use it:  jeoni predict --model {result.folder}{own} data.test=FILE")
     else:
         typer.echo(f'Use it:  jeoni classify --model {result.folder}{own} "a text"')
 

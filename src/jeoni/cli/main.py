@@ -20,6 +20,7 @@ from jeoni.cli import (
     generate,
     models,
     plan,
+    predict,
     pretrain,
     study,
     tokenizer,
@@ -40,7 +41,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (pretrain, finetune, evaluate, answer, classify, generate, study, plan, convert, demo):
+VERBS = (
+    pretrain, finetune, evaluate, predict, answer, classify, generate, study, plan, convert, demo,
+)  # fmt: skip
+for verb in VERBS:
     app.command(no_args_is_help=verb is not demo)(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

@@ -15,19 +15,41 @@ from jeoni.base.lookup import suggest
 HERE = Path(__file__).parent
 VARIABLE = "JEONI_DATA"
 
-Task = Literal["classification", "span_qa"]
-Metric = Literal["accuracy", "squad_v1", "squad_v2", "korquad_v1"]
+Task = Literal["classification", "regression", "tagging", "multiple_choice", "span_qa"]
+Metric = Literal[
+    "accuracy", "macro_f1", "f1", "matthews_corrcoef",
+    "pearson", "spearman",
+    "entity_f1", "klue_ner", "tag_accuracy",
+    "squad_v1", "squad_v2", "korquad_v1",
+]  # fmt: skip
 Split = Literal["train", "dev", "test"]
+
+
+class Published(Config):
+    """Scores that others have published.
+
+    Attributes:
+        source: where they stand.
+        split: of the data.
+        scores: by model, then by metric, in percent.
+    """
+
+    source: str
+    split: Split
+    scores: Mapping[str, Mapping[str, float]]
 
 
 class Card(Config):
     """What is known about a dataset without its files.
 
     Attributes:
-        columns: the file's column for each standard field, where the names differ.
-        labels: names of the classes, in the order of their numbers.
+        columns: the file's column for each standard field, where the names differ (see ``Columns``).
+        labels: names of the classes in the order of their numbers, of tags, or of kinds of entities.
         splits: names that the file of a split can have, best first; ``.gz`` and ``.zst`` may follow.
+            With `` + `` between them, several files are a split together.
+        only: rows of a split's file that belong to it, where the file has others: values by column.
         formats: how to read files with other endings than usual, by ending.
+        published: scores to compare with.
         hf: name on the Hugging Face hub.
         package: the files come with jeoni.
     """
@@ -40,7 +62,9 @@ class Card(Config):
     splits: Mapping[Split, tuple[str, ...]] = Field(min_length=1)
     columns: Mapping[str, str] = {}
     labels: tuple[str, ...] | None = None
+    only: Mapping[Split, Mapping[str, str]] = {}
     formats: Mapping[str, str] = {}
+    published: tuple[Published, ...] = ()
     hf: str | None = None
     package: bool = False
 
@@ -50,14 +74,14 @@ class Entry:
     """A line of the catalog.
 
     Attributes:
-        files: where each split's file is, or None.
+        files: where each split's files are; none, if they are not there.
         rows: number of examples of each split that is at hand, where the file says it at once.
         searched: folders that were looked in.
     """
 
     name: str
     card: Card
-    files: Mapping[Split, Path | None]
+    files: Mapping[Split, tuple[Path, ...]]
     rows: Mapping[Split, int | None]
     searched: tuple[Path, ...]
 
@@ -101,10 +125,15 @@ def folders(name: str, root: str | None) -> list[Path]:
     return [folder for base in roots(root) for folder in (base / name, base)]
 
 
-def locate(name: str, split: Split, root: str | None) -> Path | None:
-    """The file of a split, or None. Looks at local folders only."""
-    candidates = card(name).splits.get(split, ())
-    return first_file(folders(name, root), candidates)
+def locate(name: str, split: Split, root: str | None) -> tuple[Path, ...]:
+    """The files of a split (mostly one); none if one is missing. Looks at local folders only."""
+    for place in folders(name, root):
+        for candidate in card(name).splits.get(split, ()):
+            found = [first_file([place], (part,)) for part in candidate.split(" + ")]
+            paths = tuple(path for path in found if path is not None)
+            if len(paths) == len(found):
+                return paths
+    return ()
 
 
 def first_file(places: list[Path], candidates: tuple[str, ...]) -> Path | None:
@@ -144,17 +173,17 @@ def _entries(root: str | None) -> Iterator[Entry]:
     for name in names():
         known = card(name)
         files = {split: locate(name, split, root) for split in known.splits}
-        rows = {split: _rows(path) for split, path in files.items() if path}
+        rows = {split: _rows(files[split], known.only) for split in files if files[split]}
         yield Entry(name, known, files, rows, tuple(folders(name, root)))
 
 
-def _rows(path: Path) -> int | None:
-    if path.suffix != ".parquet":
+def _rows(paths: tuple[Path, ...], only: Mapping[Split, Mapping[str, str]]) -> int | None:
+    if only or any(path.suffix != ".parquet" for path in paths):
         return None
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return int(pq.ParquetFile(path).metadata.num_rows)
+        return sum(int(pq.ParquetFile(path).metadata.num_rows) for path in paths)
     except (pa.ArrowException, OSError):
         return None  # a listing goes on; reading the file will say what is wrong with it

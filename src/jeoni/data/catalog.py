@@ -24,9 +24,10 @@ from jeoni.data.cards import (
     missing,
     roots,
 )
+from jeoni.data.kinds import KINDS, guess_task, standard_record
 from jeoni.data.readers import ending, read
 from jeoni.data.record import Record
-from jeoni.data.standard import Columns, guess_task, labels_of, standard_record
+from jeoni.data.standard import Columns, value
 
 __all__ = ["DataConfig", "Dataset", "Entry", "available", "open_dataset"]
 
@@ -48,6 +49,7 @@ class DataConfig(Columns):
         skip_ambiguous: leave out examples whose answer's place is marked as uncertain.
         dev_fraction: cut this share off the training file as dev. By default a tenth, where there
             is no dev file. Examples with the same text (or passage) stay together.
+        only: use only rows that have these values, by column: ``data.only.domain=books``.
         split_by: a column, such as ``title``: examples that have it equal stay together instead.
     """
 
@@ -63,6 +65,7 @@ class DataConfig(Columns):
     limit_test: Count | None = None
     skip_ambiguous: bool = False
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    only: Mapping[str, str | int | bool] = {}
 
 
 @dataclass(frozen=True)
@@ -71,26 +74,39 @@ class Source:
 
     Attributes:
         path: its file.
+        more: further files, where it has several.
         share: what was cut off the file as dev; 0 if the file is not cut.
         rest: this split is what is left.
     """
 
     path: Path
+    more: tuple[Path, ...] = ()
     share: float = 0.0
     rest: bool = False
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of its files."""
+        return (self.path, *self.more)
+
     def __str__(self) -> str:
+        names = " + ".join(path.name for path in self.paths)
         if not self.share:
-            return self.path.name
-        return f"{self.path.name} ({1 - self.share if self.rest else self.share:.0%} of it)"
+            return names
+        return f"{names} ({1 - self.share if self.rest else self.share:.0%} of it)"
+
+
+Files = Mapping[Split, tuple[Path, ...]]
+Rows = tuple[tuple[Path, ...], tuple[tuple[str, str], ...]]
+"""Files, and the values that rows of them must have."""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Examples in standard fields.
 
-    Classification: ``text``, ``pair`` (if there is one), ``label`` (as in the file, see
-    ``jeoni.data.standard.label_index``). Span question answering: ``id``, ``question``,
+    Classification and regression: ``text``, ``pair`` (if there is one), ``label`` (as in the file, see
+    ``jeoni.data.standard``). Span question answering: ``id``, ``question``,
     ``context``, ``answers`` as ``[{"text": ..., "start": character offset}]``.
 
     Attributes:
@@ -104,7 +120,7 @@ class Dataset:
     sources: Mapping[Split, Source]
     config: DataConfig
     card: Card | None = None
-    _read: dict[Path, list[Record]] = field(default_factory=dict, repr=False, compare=False)
+    _read: dict[Rows, list[Record]] = field(default_factory=dict, repr=False, compare=False)
     _held: dict[Path, set[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def split(self, name: Split) -> list[Record]:
@@ -126,12 +142,13 @@ class Dataset:
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes: the catalog's, else those in train; None if there is neither."""
+        """Names of the classes or tags: the catalog's, else those in train; None if there is neither."""
+        kind = KINDS[self.task]
         if self.card and self.card.labels:
-            return self.card.labels
-        if self.task != "classification" or "train" not in self.sources:
+            return kind.listed(self.card.labels, self.card.metric)
+        if kind.labels is None or "train" not in self.sources:
             return None
-        return labels_of(self._records("train"))  # all of it: a sample may lack a class
+        return kind.labels(self._records("train"))  # all of it: a sample may lack a class
 
     @cached_property
     def language(self) -> str:
@@ -139,7 +156,7 @@ class Dataset:
         if self.card:
             return self.card.language
         first = self._records(next(iter(self.sources)))[0].fields
-        text = first["text" if self.task == "classification" else "question"]
+        text = first["question" if self.task == "span_qa" else "text"]
         return "ko" if any("가" <= letter <= "힣" for letter in text) else "en"
 
     @cached_property
@@ -149,9 +166,9 @@ class Dataset:
         For your own questions: SQuAD 2.0 if some have no answer, else KorQuAD's if they are in
         Korean, else SQuAD 1.1.
         """
-        known = self.config.metric or (self.card.metric if self.card else None)
-        if known or self.task == "classification":
-            return known or "accuracy"
+        known = self.config.metric or (self.card.metric if self.card else KINDS[self.task].metric)
+        if known:
+            return known
         labeled = self.sources.keys() - {"test"} or self.sources.keys()
         if not all(r.fields["answers"] for name in labeled for r in self._records(name)):
             return "squad_v2"
@@ -163,23 +180,38 @@ class Dataset:
         return self.card.licence if self.card else "your own data"
 
     def _records(self, name: Split) -> list[Record]:
-        """All of a split's file, read once."""
-        path = self.sources[name].path
-        if path not in self._read:
-            self._read[path] = self._load(path, labeled=name != "test")
-        return self._read[path]
+        """All of a split's rows, read once."""
+        source = self.sources[name]
+        # Of a file that is cut, both sides have the same rows.
+        known = self.card.only.get("train" if source.share else name, {}) if self.card else {}
+        only = {**known, **{k: str(v) for k, v in self.config.only.items()}}
+        key = source.paths, tuple(sorted(only.items()))
+        if key not in self._read:
+            self._read[key] = self._load(source.paths, only, labeled=name != "test")
+        return self._read[key]
 
-    def _load(self, path: Path, *, labeled: bool) -> list[Record]:
+    def _load(
+        self, paths: tuple[Path, ...], only: Mapping[str, str], *, labeled: bool
+    ) -> list[Record]:
         columns = self.config.over(self.card.columns if self.card else {})
+        rows = (
+            r for path in paths for r in read(path, format=_format(path, self.config, self.card))
+        )
         records = [
-            standard_record(record, self.task, columns, labeled=labeled)
-            for record in read(path, format=_format(path, self.config, self.card))
-            if not (self.config.skip_ambiguous and record.fields.get("ambiguous"))
+            standard_record(row, self.task, columns, labeled=labeled)
+            for row in rows
+            if all(str(value(row, column, column)) == wanted for column, wanted in only.items())
+            and not (self.config.skip_ambiguous and row.fields.get("ambiguous"))
         ]
+        if not records and only:
+            wanted = ", ".join(f"{column}={text}" for column, text in only.items())
+            raise UserError(f"{paths[0]}: no row has {wanted}", hint="see data.only")
         if not records:
-            raise UserError(f"{path}: every example is ambiguous", hint="data.skip_ambiguous=false")
+            raise UserError(
+                f"{paths[0]}: every example is ambiguous", hint="data.skip_ambiguous=false"
+            )
         if self.task == "span_qa":
-            _check_ids(records, path)
+            _check_ids(records, paths[0])
         return records
 
 
@@ -200,33 +232,31 @@ def open_dataset(config: DataConfig, *, task: Task | None = None) -> Dataset:
             hint="data.name=NAME (jeoni data list), or data.train=FILE data.dev=FILE",
         )
     known = card(config.name) if config.name else None
-    files = {name: _own_file(path, config) for name, path in own.items()}
+    files: Files = {name: (_own_file(path, config),) for name, path in own.items()}
     if config.name:
         found = {name: locate(config.name, name, config.root) for name in SPLITS}
-        files = {name: path for name, path in found.items() if path} | files
+        files = {**{name: paths for name, paths in found.items() if paths}, **files}
         if not files:
             raise missing(config.name, next(iter(known.splits if known else SPLITS)), config.root)
     sources = _sources(files, own, config)
     kind = known.task if known else task or _guess(files, config)
     if task not in (None, kind):
         raise UserError(f"dataset {config.name!r} is for {kind}, not for {task}")
-    name = config.name or next(iter(files.values())).name.split(".")[0]
+    name = config.name or next(iter(files.values()))[0].name.split(".")[0]
     return Dataset(name, kind, sources, config, known)
 
 
-def _sources(
-    files: Mapping[Split, Path], own: Mapping[Split, str], config: DataConfig
-) -> dict[Split, Source]:
+def _sources(files: Files, own: Mapping[Split, str], config: DataConfig) -> dict[Split, Source]:
     """Where each split comes from; dev is cut off train if asked for or if there is none."""
-    sources = {name: Source(path) for name, path in files.items()}
+    sources = {name: Source(paths[0], paths[1:]) for name, paths in files.items()}
     asked = config.dev_fraction is not None or config.split_by is not None
     if asked and "dev" in own and "train" in files:
         raise UserError("data.dev and data.dev_fraction (or data.split_by): give one of them")
     whole = files.get("train") or (files.get("dev") if asked else None)
     if whole and (asked or "dev" not in files):
         share = config.dev_fraction or 0.1
-        sources["train"] = Source(whole, share, rest=True)
-        sources["dev"] = Source(whole, share)
+        sources["train"] = Source(whole[0], whole[1:], share, rest=True)
+        sources["dev"] = Source(whole[0], whole[1:], share)
     return {name: sources[name] for name in SPLITS if name in sources}
 
 
@@ -247,8 +277,8 @@ def _own_file(given: str, config: DataConfig) -> Path:
     return found
 
 
-def _guess(files: Mapping[Split, Path], config: DataConfig) -> Task:
-    path = next(iter(files.values()))
+def _guess(files: Files, config: DataConfig) -> Task:
+    path = next(iter(files.values()))[0]
     return guess_task(next(read(path, format=_format(path, config, None))), config)
 
 

@@ -1,7 +1,8 @@
-"""From a file's columns to the standard fields of a task, and from labels to class numbers."""
+"""From a file's columns to the standard fields of texts and questions, and from labels to numbers."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
@@ -11,13 +12,23 @@ from jeoni.data.squad_json import standard_answers
 _MOST_CLASSES = 1000
 # Kept beside the standard fields of a question where the file has them.
 _EXTRA = ("title", "ambiguous", "tokens", "start_token", "end_token")
+_ABSENT = object()
 
 
 class Columns(Config):
     """Which column of your own file holds which field; by default the one of the same name.
 
+    A name with dots looks inside (``labels.score``); of several (``quality | label``), the first that
+    is there counts.
+
     Attributes:
         pair: second text of an example, if there is one; no default.
+        label: a class, or the number that regression is to give.
+        tokens: words of a sentence, as a list.
+        characters: its characters, as a list or a text, where each has a tag.
+        tags: one for each word or character.
+        choices: possible continuations, as a list; ``ending*`` for columns ``ending0``, ``ending1``, ...
+        stem: what every choice begins with, if there is such; no default.
         split_by: see ``DataConfig``.
     """
 
@@ -28,6 +39,11 @@ class Columns(Config):
     context: str | None = None
     answers: str | None = None
     id: str | None = None
+    tokens: str | None = None
+    characters: str | None = None
+    tags: str | None = None
+    choices: str | None = None
+    stem: str | None = None
     split_by: str | None = None
 
     def over(self, known: Mapping[str, str]) -> "Columns":
@@ -36,80 +52,75 @@ class Columns(Config):
         return Columns(**{**known, **mine})
 
 
-def guess_task(first: Record, columns: Columns) -> Literal["classification", "span_qa"]:
-    """The task that a file is for, by the columns that are set or that it has.
-
-    Raises:
-        UserError: they are neither those of questions nor those of classification.
-    """
-    has = first.fields.keys() | {k for k in Columns.model_fields if getattr(columns, k)}
-    if {"question", "context"} <= has:
-        return "span_qa"
-    if has & {"text", "label"}:
-        return "classification"
-    raise UserError(
-        f"{first.where}: columns {', '.join(first.fields)}: which is what?",
-        hint="for classification: data.text=COLUMN data.label=COLUMN; "
-        "for questions: data.question=COLUMN data.context=COLUMN data.answers=COLUMN",
-    )
-
-
-def standard_record(record: Record, task: str, columns: Columns, *, labeled: bool) -> Record:
-    """The record with the fields of its task (see ``jeoni.data.catalog.Dataset``).
-
-    Args:
-        labeled: a missing label is an error.
-
-    Raises:
-        UserError: a missing column, a value of the wrong type, or an answer that is not there.
-    """
-    fields = _text_fields if task == "classification" else _question_fields
-    values = fields(record, columns, labeled)
-    if columns.split_by:
-        values["group"] = _get(record, columns.split_by, "split_by")
-    return Record(values, record.source, record.line, record.unit)
-
-
-def _text_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
-    values: dict[str, Any] = {"text": _text(record, columns.text or "text", "text")}
+def text_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
+    """``text``, ``pair``, ``label`` of a text or a pair of texts."""
+    values: dict[str, Any] = {"text": text(record, columns.text or "text", "text")}
     if columns.pair:
-        values["pair"] = _text(record, columns.pair, "pair")
+        values["pair"] = text(record, columns.pair, "pair")
     label = columns.label or "label"
-    if labeled or label in record.fields:
-        values["label"] = _get(record, label, "label")
+    if labeled or has(record, label):
+        values["label"] = value(record, label, "label")
     return values
 
 
-def _question_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
-    context = _text(record, columns.context or "context", "context")
+def question_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
+    """``id``, ``question``, ``context``, ``answers`` of a question, and what ready-made tokens it has."""
+    context = text(record, columns.context or "context", "context")
     id = record.fields.get(columns.id or "id")
     if columns.id:
-        _get(record, columns.id, "id")
+        value(record, columns.id, "id")
     values: dict[str, Any] = {
         "id": str(record.line if id is None else id),
-        "question": _text(record, columns.question or "question", "question"),
+        "question": text(record, columns.question or "question", "question"),
         "context": context,
         "answers": [],
     }
     answers = columns.answers or "answers"
-    if labeled or answers in record.fields:
-        value = _get(record, answers, "answers")
-        values["answers"] = standard_answers(value, context, f"{record.where} (id {values['id']})")
+    if labeled or has(record, answers):
+        found = value(record, answers, "answers")
+        values["answers"] = standard_answers(found, context, f"{record.where} (id {values['id']})")
     return values | {name: record.fields[name] for name in _EXTRA if name in record.fields}
 
 
-def _text(record: Record, column: str, field: str) -> str:
-    _get(record, column, field)
-    return text_field(record, column)
+def text(record: Record, column: str, field: str) -> str:
+    """The text in a column; errors as of ``value`` and ``text_field``."""
+    found = Record({column: value(record, column, field)}, record.source, record.line, record.unit)
+    return text_field(found, column)
 
 
-def _get(record: Record, column: str, field: str) -> Any:
-    if column not in record.fields:
+def value(record: Record, column: str, field: str) -> Any:
+    """What is in a column (see ``Columns`` for the forms of its name).
+
+    Args:
+        field: what the column is to be, for the message.
+
+    Raises:
+        UserError: no such column.
+    """
+    found = _look(record, column)
+    if found is _ABSENT:
         raise UserError(
             f"{record.where}: no column {column!r}",
             hint=f"columns: {', '.join(map(str, record.fields))}; say which: data.{field}=COLUMN",
         )
-    return record.fields[column]
+    return found
+
+
+def has(record: Record, column: str) -> bool:
+    """Whether there is such a column."""
+    return _look(record, column) is not _ABSENT
+
+
+def _look(record: Record, column: str) -> Any:
+    if column in record.fields:
+        return record.fields[column]
+    for name in column.split(" | "):
+        found: Any = record.fields
+        for part in [name] if name in found else name.split("."):
+            found = found[part] if isinstance(found, dict) and part in found else _ABSENT
+        if found is not _ABSENT:
+            return found
+    return _ABSENT
 
 
 def label_index(record: Record, labels: Sequence[str]) -> int:
@@ -127,6 +138,22 @@ def label_index(record: Record, labels: Sequence[str]) -> int:
         f"{record.where}: label {name!r} is not one of the classes",
         hint=f"classes: {', '.join(labels[:20])}{', ...' if len(labels) > 20 else ''}",
     )
+
+
+def label_number(record: Record) -> float:
+    """The label of a standard record as a number.
+
+    Raises:
+        UserError: no label, or none that is a finite number.
+    """
+    found = record.fields.get("label")
+    try:
+        number = math.nan if isinstance(found, bool) or found is None else float(found)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{record.where}: label {found!r} is no number")
+    return number
 
 
 def labels_of(records: Sequence[Record]) -> tuple[str, ...]:

@@ -9,15 +9,17 @@ from jeoni.base import runtime
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_json
-from jeoni.data.catalog import DataConfig, open_dataset
+from jeoni.data.catalog import DataConfig, Dataset, open_dataset
 from jeoni.evaluation import runner
-from jeoni.metrics.intervals import bootstrap
 from jeoni.models import hub
 from jeoni.models.model import Model
 from jeoni.serving.predictor import task_of
+from jeoni.tasks._task import Task
 from jeoni.training import distributed
 
 Split = Literal["train", "dev", "test"]
+_LIKE = {("classification", "regression")}
+"""Tasks whose files look like those of others: the model tells which is meant."""
 
 
 def evaluate(
@@ -49,20 +51,12 @@ def evaluate(
         ``metrics`` by name, ``n``, and the 95% bootstrap ``interval`` of the main metric.
     """
     values = {"name": data} if isinstance(data, str) else dict(data)
-    dataset = open_dataset(parse(DataConfig, values, where="data"))
-    loaded = model if isinstance(model, Model) else hub.load(model, family=family)
-    loaded.to(runtime.device(device))
-    chosen = task_of(
-        loaded,
-        task or dataset.task,
-        settings or {},
-        defaults=_scorer(dataset.task, dataset.metric),
-    )
+    chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
     encoded = chosen.encode(dataset.split(split))
     first = distributed.rank() == 0
-    with distributed.session(loaded.device):
+    with distributed.session(chosen.model.device):
         result = runner.evaluate(chosen, encoded, show=first)
-    low, high = bootstrap(result.scores.per_example)
+    low, high = result.scores.interval()
     summary = {
         "model": str(model) if not isinstance(model, Model) else "a loaded model",
         "data": dataset.name,
@@ -80,6 +74,25 @@ def evaluate(
     return summary
 
 
-def _scorer(task: str, metric: str) -> dict[str, Any]:
-    """Questions are scored as the data set says, whatever the model was trained on."""
-    return {"metric": metric} if task == "span_qa" else {}
+def opened(
+    model: str | Path | Model,
+    values: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
+    *,
+    device: str,
+    family: str | None,
+    task: str | None,
+) -> tuple[Task[Any, Any], Dataset]:
+    """The task that a model was trained for, and data for it; arguments as in ``evaluate``.
+
+    Scored is what the data set says, whatever the model was trained on.
+    """
+    config = parse(DataConfig, values, where="data")
+    dataset = open_dataset(config)
+    loaded = model if isinstance(model, Model) else hub.load(model, family=family)
+    loaded.to(runtime.device(device))
+    trained = loaded.settings.get("task")
+    if config.name is None and (dataset.task, trained) in _LIKE:
+        dataset = open_dataset(config, task=trained)
+    defaults = {"metric": dataset.metric}
+    return task_of(loaded, task or dataset.task, settings or {}, defaults=defaults), dataset

@@ -14,6 +14,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_text
 from jeoni.data.batching import EpochBatches
 from jeoni.data.catalog import Dataset, open_dataset
+from jeoni.data.kinds import KINDS
 from jeoni.evaluation.runner import Evaluation
 from jeoni.recipes import card, pages, results, run
 from jeoni.recipes.parts import Parts, Shared, assemble
@@ -125,13 +126,14 @@ def _check_data_if_there(recipe: FinetuneRecipe, folder: Path) -> None:
 
 def _files(dataset: Dataset) -> dict[str, Path]:
     """The files that a run trains and is evaluated on."""
-    return {n: s.path for n, s in dataset.sources.items() if n != "test"}
+    files = {n: s.paths for n, s in dataset.sources.items() if n != "test"}
+    return {f"{n}{i or ''}": path for n, paths in files.items() for i, path in enumerate(paths)}
 
 
 def _wanted(recipe: FinetuneRecipe) -> Any:
     """The kind of data a built-in task needs; a user's own task takes what there is."""
     name = recipe.task["name"]
-    return name if name in ("classification", "span_qa") else None
+    return name.replace("-", "_") if name.replace("-", "_") in KINDS else None
 
 
 def _place(recipe: FinetuneRecipe, seed: int) -> Path:

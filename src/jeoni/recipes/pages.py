@@ -10,6 +10,14 @@ from jeoni.report.sections import Bars, Curves, Headline, KeyValues, Section, Ta
 from jeoni.training.optimizer import GroupRow
 
 Results = Mapping[str, Any]
+FRACTIONS = (
+    "accuracy", "macro_f1", "matthews_corrcoef", "pearson", "spearman", "corr", "mean_absolute_error",
+    "entity_f1", "entity_precision", "entity_recall", "entity_macro_f1", "char_macro_f1",
+    "char_macro_f1_without_O", "tag_accuracy", "loss",
+)  # fmt: skip
+"""Metrics that are fractions, or small numbers; the others are percent."""
+BESIDE = ("exact_match", "macro_f1", "spearman", "char_macro_f1_without_O", "f1", "loss")
+"""Metrics that are shown with the main one, where there are such."""
 
 
 def run_report(
@@ -121,17 +129,18 @@ def curves(rows: Sequence[Mapping[str, Any]], main: str) -> list[Section]:
 
 def headline(metrics: Mapping[str, float], main: str) -> dict[str, str]:
     """The main metric first, then those that go with it."""
-    wanted = [main, *(name for name in ("exact_match", "macro_f1", "f1", "loss") if name != main)]
+    wanted = [main, *(name for name in BESIDE if name != main)]
     return {name: shown(name, metrics[name]) for name in wanted if name in metrics}
 
 
 def fraction(name: str) -> bool:
     """Whether a metric is a fraction rather than percent."""
-    return name in ("accuracy", "macro_f1", "matthews_corrcoef", "loss")
+    return name in FRACTIONS
 
 
 def shown(name: str, value: float | None) -> str:
     """A metric as text, with the digits that mean something."""
     if value is None:
         return "–"
-    return f"{value:.3f}" if fraction(name) else f"{value:.1f}"
+    # F1 is percent in some tasks and a fraction in others, as their official scorers have it.
+    return f"{value:.3f}" if fraction(name) or abs(value) <= 1 else f"{value:.1f}"

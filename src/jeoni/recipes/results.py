@@ -7,7 +7,6 @@ from typing import Any
 
 from jeoni.base import runtime
 from jeoni.evaluation.runner import Evaluation
-from jeoni.metrics.intervals import bootstrap
 from jeoni.recipes.parts import Parts
 from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.training.result import FitResult
@@ -18,7 +17,7 @@ def of_one(parts: Parts, result: FitResult, final: Evaluation) -> dict[str, Any]
     task, train, dev, dataset = parts.task, parts.train, parts.dev, parts.dataset
     # JSON has no NaN: a loss that is not finite is null there.
     values = {k: round(v, 6) if math.isfinite(v) else None for k, v in final.values().items()}
-    low, high = bootstrap(final.scores.per_example)
+    low, high = final.scores.interval()
     return {
         "metrics": values,
         "task": parts.task_name,
@@ -49,6 +48,7 @@ def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str,
     by_name = {n: values for n, values in finite.items() if None not in values}
     return {
         "metrics": {name: statistics.median(values) for name, values in by_name.items()},
+        "task": runs[0]["task"],
         "main_metric": runs[0]["main_metric"],
         "spread": {name: [min(values), max(values)] for name, values in by_name.items()},
         "seeds": list(recipe.seeds),

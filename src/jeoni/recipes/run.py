@@ -129,7 +129,7 @@ def keep_predictions(folder: Path, predictions: Sequence[Any], scores: Sequence[
         scores: the main metric of each.
     """
     rows = (
-        {"score": score, "prediction": _plain(prediction)}
+        {"score": score, "prediction": plain(prediction)}
         for prediction, score in zip(predictions, scores, strict=True)
     )
     lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
@@ -143,7 +143,8 @@ def predictions(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line]
 
 
-def _plain(prediction: Any) -> Any:
+def plain(prediction: Any) -> Any:
+    """A prediction as plain values, if it is a dataclass."""
     return asdict(prediction) if is_dataclass(type(prediction)) else prediction
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from jeoni.base.files import replacing, write_text
 from jeoni.report.markup import HANGUL
-from jeoni.report.sections import Bars, Chart, Curves, Row, finite
+from jeoni.report.sections import Bars, Chart, Curves, Points, Row, finite
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#777777")
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [1, 0], [7, 3], [2, 2])
@@ -69,7 +69,13 @@ def spec(chart: Chart, width: int | None = None) -> dict[str, Any]:
     import altair
 
     colors = list(COLORS) if width else [f"var(--series-{i + 1})" for i in range(len(COLORS))]
-    drawing = _curves(chart, colors) if isinstance(chart, Curves) else _bars(chart, colors)
+    match chart:
+        case Curves():
+            drawing = _curves(chart, colors)
+        case Points():
+            drawing = _dots(chart, colors[0])
+        case Bars():
+            drawing = _bars(chart, colors)
     ink = "#1b1f24" if width else "currentColor"
     with altair.data_transformers.enable("default", max_rows=None):
         drawn: dict[str, Any] = (
@@ -154,6 +160,9 @@ def _curves(chart: Curves, colors: list[str]) -> Any:
 def _x_axis(chart: Curves, whole: bool) -> Any:
     import altair as alt
 
+    if chart.x_log:
+        axis = alt.Axis(grid=False, tickCount=6, format="~s")
+        return alt.X("x:Q", title=chart.x, axis=axis, scale=alt.Scale(type="log", nice=False))
     marks = {"format": ",d", "tickMinStep": 1} if whole else {}
     axis = alt.Axis.from_dict({"grid": False, "tickCount": 6, **marks})
     return alt.X("x:Q", title=chart.x, axis=axis, scale=alt.Scale(nice=False))
@@ -177,6 +186,26 @@ def _tips(chart: Curves) -> list[Any]:
         alt.Tooltip("x:Q", title=chart.x),
         alt.Tooltip("y:Q", title=chart.y, format=chart.y_format or ".4g"),
     ]
+
+
+def _dots(chart: Points, color: str, limit: int = 2000) -> Any:
+    import altair as alt
+
+    pairs = [
+        (x, y) for r in chart.rows if finite(x := r.get(chart.x)) and finite(y := r.get(chart.y))
+    ]
+    step = -(-len(pairs) // limit)  # evenly: the page stays small
+    data = [{"x": round(float(x), 4), "y": round(float(y), 4)} for x, y in pairs[::step]]
+    return (
+        alt.Chart(alt.InlineData(values=data))
+        .mark_circle(size=22, color=color, opacity=0.35)
+        .encode(
+            x=alt.X("x:Q", title=chart.x, scale=alt.Scale(zero=False)),
+            y=alt.Y("y:Q", title=chart.y, scale=alt.Scale(zero=False)),
+            tooltip=[alt.Tooltip("x:Q", title=chart.x), alt.Tooltip("y:Q", title=chart.y)],
+        )
+        .properties(height=280)
+    )
 
 
 def _bars(chart: Bars, colors: list[str]) -> Any:

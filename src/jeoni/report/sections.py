@@ -69,6 +69,7 @@ class Curves:
         series: key of what tells the lines apart; None: one line.
         note: a sentence under the chart.
         y_format: d3 format of the values, such as ``".3f"`` or ``".0%"``.
+        x_log: a logarithmic axis, for amounts above 0.
     """
 
     title: str
@@ -78,6 +79,7 @@ class Curves:
     series: str | None = None
     note: str = ""
     y_format: str = ""
+    x_log: bool = False
     kind: ClassVar[str] = "chart"
 
     @property
@@ -118,6 +120,28 @@ class Bars:
     def dropped(self) -> int:
         """How many bars have a value that is not a finite number."""
         return sum(not finite(row.get(self.value)) for row in self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """A dot for each row, for example of errors by right value. ``x`` and ``y`` are keys of the rows."""
+
+    title: str
+    rows: Sequence[Row]
+    x: str
+    y: str
+    note: str = ""
+    kind: ClassVar[str] = "chart"
+
+    @property
+    def empty(self) -> bool:
+        """No point that can be drawn."""
+        return self.dropped == len(self.rows)
+
+    @property
+    def dropped(self) -> int:
+        """How many points are not finite numbers."""
+        return sum(not (finite(row.get(self.x)) and finite(row.get(self.y))) for row in self.rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,9 +289,9 @@ class Note:
         return not self.text.strip()
 
 
-Chart = Curves | Bars
+Chart = Curves | Bars | Points
 Section = (
-    Headline | Table | Curves | Bars | Confusion | Passages | Texts | KeyValues | Note
+    Headline | Table | Chart | Confusion | Passages | Texts | KeyValues | Note
 )  # what a report is made of
 
 

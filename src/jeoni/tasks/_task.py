@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
@@ -12,6 +14,7 @@ from jeoni.base.config import Config
 from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
+from jeoni.metrics.intervals import bootstrap, bootstrap_sums
 from jeoni.models.model import Model
 from jeoni.report.sections import Section
 
@@ -37,16 +40,37 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """A metric that is no mean over examples, but a function of sums over them.
+
+    Attributes:
+        rows: what is added up, of each example ``[n, k]``.
+        metric: of the sums, ``[..., k]`` to ``[...]``.
+    """
+
+    rows: NDArray[np.float64]
+    metric: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
 class Scores:
     """The figures of an evaluation.
 
     Attributes:
         values: metrics by name, the official ones.
-        per_example: the main metric of every example, for confidence intervals.
+        per_example: how good each prediction is: the main metric, where that is a mean over examples.
+        sums: the main metric, where it is none.
     """
 
     values: Mapping[str, float]
     per_example: Sequence[float]
+    sums: Sums | None = None
+
+    def interval(self) -> tuple[float, float]:
+        """The 95% bootstrap interval of the main metric."""
+        if self.sums is None:
+            return bootstrap(self.per_example)
+        return bootstrap_sums(self.sums.rows, self.sums.metric)
 
 
 class Task(ABC, Generic[Partial, Prediction]):

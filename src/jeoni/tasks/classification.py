@@ -3,11 +3,13 @@
 Source: Devlin et al., "BERT", 2019, section 4.1 (the first token's state, a linear layer, softmax).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -16,15 +18,14 @@ from jeoni.base.config import Config
 from jeoni.base.errors import UserError
 from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
-from jeoni.data.record import Record, text_field
+from jeoni.data.record import Record
 from jeoni.data.standard import label_index
 from jeoni.metrics.labels import confusion, label_scores
 from jeoni.models.heads import classification_head
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Confusion, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
-
-HEAD = "classification"
+from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType
+from jeoni.tasks._texts import HEAD, encode_texts, shown
 
 
 class ClassificationConfig(Config):
@@ -34,11 +35,14 @@ class ClassificationConfig(Config):
         labels: class names in the order of their indices; the data set gives them if this does not.
         max_length: longest sequence in tokens; longer texts are cut at the end.
         class_weights: weight of each class in the loss, in the order of the labels; 0 leaves it out.
+        metric: the figure that counts; the data set gives it if this does not. ``f1`` is that of the
+            second of two classes.
     """
 
     labels: tuple[str, ...] | None = None
     max_length: int = Field(128, ge=1)
     class_weights: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = None
+    metric: Literal["accuracy", "macro_f1", "f1", "matthews_corrcoef"] = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,6 @@ class LabelPrediction:
 class Classification(Task[list[float], LabelPrediction]):
     """One label a text (or pair of texts)."""
 
-    main_metric = "accuracy"
     config: ClassificationConfig
 
     def attach(self, seed: int) -> None:
@@ -65,6 +68,11 @@ class Classification(Task[list[float], LabelPrediction]):
                 hint="give task.labels=[negative,positive] or a data set that has them",
             )
         self.labels = [str(label) for label in labels]
+        self.main_metric = self.config.metric
+        if self.main_metric == "f1" and len(labels) != 2:
+            raise UserError(
+                f"task.metric=f1 is for two classes, not {len(labels)}", hint="task.metric=macro_f1"
+            )
         weights = self.config.class_weights
         if weights is not None and len(weights) != len(self.labels):
             raise UserError(
@@ -84,19 +92,10 @@ class Classification(Task[list[float], LabelPrediction]):
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Texts to ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; targets ``label [n]``."""
-        texts = [text_field(record, "text") for record in records]
-        paired = bool(records) and "pair" in records[0].fields
-        pairs = [text_field(record, "pair") for record in records] if paired else None
-        limit = min(self.config.max_length, self.model.spec.positions)
-        encodings = self.model.tokenizer.encode_batch(texts, pairs, max_length=limit)
-        targets = (
-            {"label": [label_index(record, self.labels) for record in records]} if labeled else {}
-        )
-        features = Features.of(
-            [e.ids for e in encodings], [e.segments for e in encodings], targets=targets
-        )
-        full = int((features.lengths >= limit).sum())
-        return Encoded(records, features, {"texts that fill max_length (cut if longer)": full})
+        targets = {"label": [label_index(r, self.labels) for r in records]} if labeled else {}
+        sequences, notes = encode_texts(self.model, records, self.config.max_length)
+        ids, segments = [e.ids for e in sequences], [e.segments for e in sequences]
+        return Encoded(records, Features.of(ids, segments, targets=targets), notes)
 
     def logits(self, batch: Batch) -> Tensor:
         """``[B, classes]``."""
@@ -131,7 +130,10 @@ class Classification(Task[list[float], LabelPrediction]):
         predicted = [prediction.index for prediction in predictions]
         values = label_scores(references, predicted, len(self.labels))
         hits = [float(a == b) for a, b in zip(references, predicted, strict=True)]
-        return Scores(values, hits)
+        if self.main_metric == "accuracy":
+            return Scores(values, hits)
+        rows = _counts(np.array(references), np.array(predicted), len(self.labels))
+        return Scores(values, hits, Sums(rows, _METRICS[self.main_metric]))
 
     def sections(
         self, encoded: Encoded, predictions: Sequence[LabelPrediction], scores: Scores
@@ -141,7 +143,7 @@ class Classification(Task[list[float], LabelPrediction]):
         matrix = confusion(gold, [p.index for p in predictions], len(self.labels))
         items = [
             Text(
-                text=" | ".join(str(r.fields[k]) for k in ("text", "pair") if k in r.fields),
+                text=shown(r),
                 gold=self.labels[right],
                 predicted=p.label,
                 good=right == p.index,
@@ -161,9 +163,48 @@ class Classification(Task[list[float], LabelPrediction]):
         return {"task": "classification", **self.config.model_dump(), "labels": self.labels}
 
 
+Floats = NDArray[np.float64]
+
+
+def _counts(gold: NDArray[np.int64], found: NDArray[np.int64], classes: int) -> Floats:
+    """Of each example what F1 and correlation add up: right, found, gold for each class, ``[n, 3 C]``."""
+    table = np.eye(classes)
+    return np.concatenate([table[gold] * table[found], table[found], table[gold]], 1)
+
+
+def _f1_each(sums: Floats) -> tuple[Floats, Floats]:
+    """F1 of each class ``[..., C]``, and how often it occurs on either side."""
+    right, found, gold = np.split(sums, 3, -1)
+    both = found + gold
+    return np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0), both
+
+
+def _macro_f1(sums: Floats) -> Floats:
+    f1, both = _f1_each(sums)
+    return np.asarray(f1.sum(-1) / (both > 0).sum(-1))
+
+
+def _matthews(sums: Floats) -> Floats:
+    """Of several classes: Gorodkin, "Comparing two K-category assignments", 2004."""
+    right, found, gold = np.split(sums, 3, -1)
+    n = gold.sum(-1)
+    spread = (n**2 - (found**2).sum(-1)) * (n**2 - (gold**2).sum(-1))
+    shared = n * right.sum(-1) - (found * gold).sum(-1)
+    return np.asarray(
+        np.divide(shared, np.sqrt(spread), out=np.zeros_like(spread), where=spread > 0)
+    )
+
+
+_METRICS: Mapping[str, Callable[[Floats], Floats]] = {
+    "macro_f1": _macro_f1,
+    "matthews_corrcoef": _matthews,
+    "f1": lambda sums: _f1_each(sums)[0][..., 1],
+}
+
+
 def from_data(dataset: Dataset) -> dict[str, Any]:
-    """The data set's class names."""
-    return {"labels": dataset.labels} if dataset.labels else {}
+    """The data set's class names, and its figure."""
+    return {"metric": dataset.metric} | ({"labels": dataset.labels} if dataset.labels else {})
 
 
 TASK = TaskType(

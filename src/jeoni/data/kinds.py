@@ -1,0 +1,69 @@
+"""What the data of each task type look like: standard fields, labels, and the official scorer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jeoni.base.errors import UserError
+from jeoni.data.cards import Metric, Task
+from jeoni.data.record import Record
+from jeoni.data.standard import Columns, labels_of, question_fields, text_fields, value
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The data of a task type.
+
+    Attributes:
+        fields: the standard fields of a record; the last argument says whether a missing label is an error.
+        metric: of files of one's own; None: see ``Dataset.metric``.
+        labels: the labels that examples have; None where there are no such.
+        listed: the same of a card's labels, for its metric.
+    """
+
+    fields: Callable[[Record, Columns, bool], dict[str, Any]]
+    metric: Metric | None = None
+    labels: Callable[[Sequence[Record]], Labels] | None = None
+    listed: Callable[[Labels, Metric], Labels] = lambda labels, metric: labels
+
+
+KINDS: Mapping[Task, Kind] = {
+    "classification": Kind(text_fields, "accuracy", labels_of),
+    "regression": Kind(text_fields, "pearson"),
+    "span_qa": Kind(question_fields),
+}
+
+
+def guess_task(first: Record, columns: Columns) -> Task:
+    """The task that a file is for, by the columns that are set or that it has.
+
+    Raises:
+        UserError: they are neither those of questions nor those of classification.
+    """
+    has = first.fields.keys() | {k for k in Columns.model_fields if getattr(columns, k)}
+    if {"question", "context"} <= has:
+        return "span_qa"
+    if has & {"text", "label"}:
+        return "classification"
+    raise UserError(
+        f"{first.where}: columns {', '.join(first.fields)}: which is what?",
+        hint="for classification: data.text=COLUMN data.label=COLUMN; "
+        "for questions: data.question=COLUMN data.context=COLUMN data.answers=COLUMN",
+    )
+
+
+def standard_record(record: Record, task: Task, columns: Columns, *, labeled: bool) -> Record:
+    """The record with the fields of its task (see ``jeoni.data.catalog.Dataset``).
+
+    Args:
+        labeled: a missing label is an error.
+
+    Raises:
+        UserError: a missing column, a value of the wrong type, or an answer that is not there.
+    """
+    values = KINDS[task].fields(record, columns, labeled)
+    if columns.split_by:
+        values["group"] = value(record, columns.split_by, "split_by")
+    return Record(values, record.source, record.line, record.unit)

@@ -1,0 +1,156 @@
+"""Regression: a number for a text or a pair of texts, such as how alike two sentences are.
+
+Source: Devlin et al., "BERT", 2019, section 4.1 (STS-B: the first token's state, a linear layer with one
+output, squared error).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from jeoni.base.batch import Batch, Loss
+from jeoni.base.config import Config
+from jeoni.data.batching import Features
+from jeoni.data.catalog import Dataset
+from jeoni.data.record import Record
+from jeoni.data.standard import label_number
+from jeoni.metrics.regression import regression_scores
+from jeoni.report.sections import Points, Section, Text, Texts
+from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType
+from jeoni.tasks._texts import encode_texts, one_output, output, shown
+
+SHOWN = 12
+
+
+class RegressionConfig(Config):
+    """Settings of regression.
+
+    Attributes:
+        max_length: longest sequence in tokens; longer texts are cut at the end.
+        threshold: from here on a number counts as "yes" in the binary view (KLUE STS: 3 of 5); None for
+            no such view.
+        metric: the figure that counts; the data set gives it if this does not.
+    """
+
+    max_length: int = Field(128, ge=1)
+    threshold: float | None = 3.0
+    metric: Literal["pearson", "spearman"] = "pearson"
+
+
+@dataclass(frozen=True)
+class NumberPrediction:
+    """The number predicted for one example."""
+
+    value: float
+
+
+class Regression(Task[float, NumberPrediction]):
+    """One number a text (or pair of texts)."""
+
+    config: RegressionConfig
+
+    def attach(self, seed: int) -> None:
+        """Use the checkpoint's head if it is one of regression, else a fresh one."""
+        self.main_metric = self.config.metric
+        one_output(self.model, "regression", seed)
+
+    def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
+        """Texts as for classification; targets ``value [n]``."""
+        targets = {"value": [label_number(r) for r in records]} if labeled else {}
+        sequences, notes = encode_texts(self.model, records, self.config.max_length)
+        ids, segments = [e.ids for e in sequences], [e.segments for e in sequences]
+        return Encoded(records, Features.of(ids, segments, targets=targets), notes)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """``[B]``."""
+        return output(self.model, batch)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Loss:
+        """Squared errors."""
+        target = batch.targets["value"].float()
+        return Loss((logits.float() - target).square().sum(), float(len(target)))
+
+    def decode(self, encoded: Encoded, indices: Sequence[int], logits: Tensor) -> list[float]:
+        """The number of each sequence."""
+        values: list[float] = logits.float().tolist()
+        return values
+
+    def combine(self, encoded: Encoded, partials: Sequence[float]) -> list[NumberPrediction]:
+        """As they are: nothing is clipped."""
+        return [NumberPrediction(value) for value in partials]
+
+    def score(self, encoded: Encoded, predictions: Sequence[NumberPrediction]) -> Scores:
+        """Pearson, Spearman, mean absolute error, F1 of the binary view; fractions, and points.
+
+        A model that says the same of all has no correlation, officially: such a figure is 0 here, so that
+        any other is better.
+        """
+        gold = encoded.features.targets["value"].astype(float)
+        found = np.array([p.value for p in predictions])
+        errors = np.abs(found - gold)
+        values = {"mean_absolute_error": float(errors.mean())}
+        if len(gold) > 1:
+            raw = regression_scores(gold.tolist(), found.tolist(), self.config.threshold)
+            values = {k: v if math.isfinite(v) else 0.0 for k, v in raw.items()} | values
+        else:
+            values = {self.config.metric: 0.0} | values
+        sides = [gold, found]
+        if self.config.metric == "spearman":
+            from scipy.stats import rankdata
+
+            sides = [rankdata(side) for side in sides]
+        return Scores(values, (-errors).tolist(), Sums(_moments(*sides), _correlation))
+
+    def sections(
+        self, encoded: Encoded, predictions: Sequence[NumberPrediction], scores: Scores
+    ) -> list[Section]:
+        """Predictions and what they miss against the right values; the worst errors."""
+        gold = encoded.features.targets["value"].tolist()
+        rows = [
+            {"right": a, "predicted": p.value, "error": p.value - a}
+            for a, p in zip(gold, predictions, strict=True)
+        ]
+        worst = sorted(range(len(rows)), key=lambda i: -abs(rows[i]["error"]))
+        items = [
+            Text(shown(encoded.records[i]), f"{gold[i]:g}", f"{predictions[i].value:.2f}", False)
+            for i in worst[:SHOWN]
+        ]
+        return [
+            Points("Predicted and right values", rows, "right", "predicted"),
+            Points("Residuals", rows, "right", "error", note="predicted minus right value"),
+            Texts("Largest errors", items),
+        ]
+
+    def settings(self) -> dict[str, Any]:
+        """Name and settings for jeoni.json."""
+        return {"task": "regression", **self.config.model_dump()}
+
+
+def _moments(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a correlation adds up, ``[n, 6]``; around the means, where the sums keep their digits."""
+    x, y = x - x.mean(), y - y.mean()
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], -1)
+
+
+def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pearson's of summed moments; 0 where a side is constant."""
+    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    spread = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
+    result: NDArray[np.float64] = np.divide(
+        n * xy - x * y, np.sqrt(spread), out=np.zeros_like(n), where=spread > 1e-12
+    )
+    return result
+
+
+def from_data(dataset: Dataset) -> dict[str, Any]:
+    """The data set's figure."""
+    return {"metric": dataset.metric}
+
+
+TASK = TaskType(RegressionConfig, Regression, from_data, "a number for a text or a pair of texts")

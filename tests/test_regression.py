@@ -1,0 +1,171 @@
+"""Regression: sequences and targets, squared error, correlations, the binary view, files of one's own."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import peers
+import tiny
+from jeoni.base.config import parse
+from jeoni.base.errors import UserError
+from jeoni.metrics.intervals import bootstrap_sums
+from jeoni.models import hub
+from jeoni.models.model import Model
+from jeoni.recipes.evaluate import evaluate
+from jeoni.recipes.finetune import finetune
+from jeoni.recipes.predict import predict
+from jeoni.serving.predictor import classify
+from jeoni.tasks.regression import NumberPrediction, Regression, RegressionConfig
+
+TEXTS = [text for text, _ in tiny.REVIEWS]
+PAIRS = [(a, b, 1.5) for a, b in itertools.pairwise(TEXTS)] + [
+    (text, text, 4.0 + n % 2) for n, text in enumerate(TEXTS)
+]
+
+
+@pytest.fixture
+def model() -> Model:
+    return tiny.model()
+
+
+def make(model: Model, **settings: Any) -> Regression:
+    return Regression(model=model, config=RegressionConfig(**settings))
+
+
+def scored(task: Regression, gold: Sequence[float], found: Sequence[float]) -> dict[str, float]:
+    encoded = task.encode(tiny.labeled([("x", g) for g in gold]))
+    return dict(task.score(encoded, [NumberPrediction(v) for v in found]).values)
+
+
+def test_pairs_become_sequences_with_numbers(model: Model) -> None:
+    encoded = make(model).encode(tiny.labeled(PAIRS))
+    assert encoded.features.targets["value"].tolist() == [value for _, _, value in PAIRS]
+    batch = encoded.features.batch([0])
+    assert batch.ids.tolist() == model.tokenizer.encode(*PAIRS[0][:2]).ids
+
+
+def test_loss_is_torchs_mean(model: Model) -> None:
+    task = make(model)
+    batch = task.encode(tiny.labeled(PAIRS)).features.batch(range(10))
+    logits = torch.randn(10, generator=torch.Generator().manual_seed(0))
+    loss = task.loss(logits, batch)
+    expected = torch.nn.functional.mse_loss(logits, batch.targets["value"].float())
+    torch.testing.assert_close(loss.total / loss.count, expected)
+
+
+@pytest.mark.parametrize("value", ["high", None, "", float("nan"), True, [1.0], "inf"])
+def test_what_is_no_number(model: Model, value: Any) -> None:
+    with pytest.raises(UserError, match=r"reviews\.csv, line 3: label .* is no number"):
+        make(model).encode(tiny.labeled([("a", "1.5"), ("b", value)]))
+
+
+def test_figures_are_those_of_scipy(model: Model) -> None:
+    from scipy.stats import pearsonr, spearmanr
+
+    gold, found = [0.0, 1.0, 2.5, 4.0, 5.0, 3.0], [0.3, 0.2, 3.1, 3.5, 6.0, 2.9]
+    values = scored(make(model), gold, found)
+    assert values["pearson"] == pytest.approx(pearsonr(gold, found).statistic)
+    assert values["spearman"] == pytest.approx(spearmanr(gold, found).statistic)
+    assert values["f1"] == pytest.approx(2 * 2 / (3 + 3))  # "yes" from 3 on, on both sides
+    assert values["mean_absolute_error"] == pytest.approx(np.abs(np.subtract(gold, found)).mean())
+    assert "f1" not in scored(make(tiny.model(), threshold=None), gold, found)
+
+
+def test_a_constant_model_has_no_correlation(model: Model) -> None:
+    values = scored(make(model), [0.0, 1.0, 2.0], [1.0, 1.0, 1.0])
+    assert values["pearson"] == values["spearman"] == values["corr"] == 0.0
+    assert scored(make(tiny.model()), [1.0], [2.0])["pearson"] == 0.0
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_the_interval_is_that_of_the_figure(model: Model, metric: str) -> None:
+    """Of moments summed over whole resamples the figure is the figure."""
+    rng = np.random.default_rng(0)
+    gold = rng.uniform(0, 5, 200)
+    found = gold + rng.normal(0, 1, 200)
+    task = make(model, metric=metric)
+    encoded = task.encode(tiny.labeled([("x", g) for g in gold]))
+    scores = task.score(encoded, [NumberPrediction(v) for v in found])
+    assert task.main_metric == metric
+    assert scores.sums is not None
+    whole = scores.sums.metric(scores.sums.rows.sum(0, keepdims=True))[0]
+    assert whole == pytest.approx(scores.values[metric])
+    low, high = scores.interval()
+    assert low < scores.values[metric] < high
+    assert (low, high) == bootstrap_sums(scores.sums.rows, scores.sums.metric)
+
+
+def test_the_head_is_kept_for_regression_alone(tmp_path: Path, model: Model) -> None:
+    task = make(model)
+    model.settings = task.settings()
+    model.save(tmp_path)
+    assert not make(hub.load(tmp_path)).model.fresh
+    other = hub.load(tmp_path)
+    other.settings = {"task": "multiple_choice"}
+    assert {n.rpartition(".")[0] for n in make(other).model.fresh} == {"heads.classification.out"}
+
+
+def test_sections(model: Model) -> None:
+    task = make(model)
+    encoded = task.encode(tiny.labeled(PAIRS))
+    found = [NumberPrediction(1.0) for _ in PAIRS]
+    plot, residuals, worst = task.sections(encoded, found, task.score(encoded, found))
+    assert [row["error"] for row in residuals.rows] == [1.0 - v for _, _, v in PAIRS]
+    assert len(plot.rows) == len(PAIRS)
+    assert worst.items[0].gold == "5"
+
+
+@pytest.mark.parametrize("values", [{"max_length": 0}, {"metric": "accuracy"}, {"threshold": "x"}])
+def test_settings_that_make_no_sense(values: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(values))):
+        parse(RegressionConfig, values)
+
+
+# From a file to a run, and back
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    header = ("a", "b", "grade")
+    return tiny.write_csv(tmp_path_factory.mktemp("pairs") / "pairs.csv", PAIRS, header)
+
+
+def columns(**files: Path) -> dict[str, Any]:
+    names = {"text": "a", "pair": "b", "label": "grade"}
+    return {**{name: str(path) for name, path in files.items()}, **names}
+
+
+def test_trained_evaluated_and_used(tiny_folder: Path, csv: Path, tmp_path: Path) -> None:
+    data = columns(train=csv, dev=csv)
+    run = finetune(tiny.recipe(tiny_folder, data, tmp_path / "run"), "task=regression")
+    results = json.loads((run.folder / "results.json").read_text())
+    assert results["main_metric"] == "pearson"
+    assert results["interval"]["low"] <= results["interval"]["high"]
+    found = evaluate(run.folder, columns(dev=csv))
+    assert found["metrics"].keys() == run.metrics.keys()
+    rows = predict(run.folder, columns(test=csv), out=tmp_path / "out.jsonl")
+    assert [row["at"] for row in rows[:2]] == ["pairs.csv, line 2", "pairs.csv, line 3"]
+    said = np.corrcoef([row["value"] for row in rows], [v for _, _, v in PAIRS])[0, 1]
+    assert said == pytest.approx(run.metrics["pearson"], abs=1e-4)
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    with pytest.raises(UserError, match="trained for regression, not for classification"):
+        classify(run.folder, "좋다")
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "Residuals" in page
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bart"])
+def test_decoders_too(family: str) -> None:
+    task = make(peers.reader(family), max_length=16)
+    features = task.encode(tiny.labeled([("a film", 1), ("great acting, great music", 2)])).features
+    task.model.eval()
+    together = task.logits(features.batch([0, 1]))
+    alone = torch.cat([task.logits(features.batch([i])) for i in (0, 1)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
