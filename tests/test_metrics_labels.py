@@ -1,31 +1,20 @@
 """Classification scores against GLUE and KLUE fixtures and hand-computed values."""
 
-import gzip
-import json
+import math
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jeoni.metrics.labels import confusion, label_scores
+from jeoni.metrics.labels import confusion, label_scores, relation_scores
+from metric_cases import cases, same
 
-FIXTURES = Path(__file__).parents[1].parent / "shared" / "fixtures" / "metrics"
-
-
-def cases(scorer: str) -> list[Any]:
-    """Official cases as pytest parameters; one that is skipped where the fixtures are absent."""
-    path = FIXTURES / scorer / "cases.jsonl.gz"
-    if not path.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no fixtures at {path}"))]
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        found = [case for case in map(json.loads, lines) if case.get("task") != "stsb"]
-    return [pytest.param(case, id=f"{scorer}-{case['name']}") for case in found]
+GLUE = [p for p in cases("glue") if not str(p.id).startswith("stsb")]
 
 
-@pytest.mark.parametrize("case", cases("glue"))
+@pytest.mark.parametrize("case", GLUE)
 def test_equals_glue(case: dict[str, Any]) -> None:
     classes = 3 if case["task"] in ("ax", "mnli", "mnli-mm") else 2
     if "expected_error" in case:
@@ -92,3 +81,41 @@ def test_confusion_agrees_with_accuracy(pairs: list[tuple[int, int]]) -> None:
 def test_refuses(score: Any, references: list[int], predictions: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         score(references, predictions, 2)
+
+
+@pytest.mark.parametrize("case", cases("klue_re"))
+def test_equals_klue_re(case: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = relation_scores(
+            case["references"],
+            case["predictions"],
+            case["probabilities"],
+            classes=len(case["label_list"]),
+        )
+    same(scores, case["expected"]["as_is"], 100)
+    corrected = case["expected"]["corrected"]["auprc_classes_with_references"]
+    same(scores["auprc_classes_with_references"], corrected, 100)
+
+
+def test_relations_by_hand() -> None:
+    references, predictions = [0, 1, 2, 1], [1, 1, 0, 2]
+    scores = relation_scores(references, predictions, classes=3)
+    assert scores == {"micro_f1": 2 / (3 + 3)}
+    area = relation_scores([0, 1], [0, 1], [[0.9, 0.1], [0.2, 0.8]], classes=2)
+    assert area == {"micro_f1": 1, "auprc": 1, "auprc_classes_with_references": 1}
+    unseen = relation_scores([0, 0], [0, 1], [[0.9, 0.1], [0.2, 0.8]], classes=2)
+    assert math.isnan(unseen["auprc"])
+    assert unseen["auprc_classes_with_references"] == 1
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "message"),
+    [
+        ([[0.5, 0.5]], "shape"),
+        ([[0.5, 0.5], [math.nan, 0.5]], "probabilities 1"),
+    ],
+)
+def test_relations_refuse(probabilities: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        relation_scores([0, 1], [0, 1], probabilities, classes=2)

@@ -1,10 +1,7 @@
 """Span scores against the official scripts, hand-computed values and properties."""
 
-import gzip
-import json
 import math
 import statistics
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,24 +11,17 @@ from hypothesis import strategies as st
 from jeoni.metrics.intervals import bootstrap
 from jeoni.metrics.spans import (
     SCORERS,
+    klue_mrc,
     korquad_v1,
+    normalize_klue_mrc,
     normalize_korquad,
     normalize_squad,
     squad_v1,
     squad_v2,
 )
+from metric_cases import cases, same
 
-FIXTURES = Path(__file__).parents[1].parent / "shared" / "fixtures" / "metrics"
 PR = ("pr_exact_ap", "pr_f1_ap", "pr_oracle_ap")
-
-
-def cases(scorer: str) -> list[Any]:
-    """Official cases as pytest parameters; one that is skipped where the fixtures are absent."""
-    path = FIXTURES / scorer / "cases.jsonl.gz"
-    if not path.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no fixtures at {path}"))]
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        return [pytest.param(case, id=case["name"]) for case in map(json.loads, lines)]
 
 
 def answers_of(case: dict[str, Any]) -> dict[str, list[str]]:
@@ -74,6 +64,44 @@ def test_equals_official_v2(case: dict[str, Any]) -> None:
     ours = {"exact": result.exact_match, **result.as_dict()}
     assert {name: ours[name] for name in expected} == expected
     assert {name for name in ours if name.startswith(("HasAns", "NoAns", "best"))} <= set(expected)
+
+
+@pytest.mark.parametrize("case", cases("klue_mrc"))
+def test_equals_klue_mrc(case: dict[str, Any]) -> None:
+    references, predictions = answers_of(case), case["predictions"]
+    official, corrected = case["expected"]["as_is"], case["expected"]["corrected"]["both"]
+    if isinstance(official["em"], dict):  # the official script stops
+        with pytest.raises(ValueError, match="have no prediction"):
+            klue_mrc(references, predictions)
+        references = {id: answers for id, answers in references.items() if id in predictions}
+        official = {
+            "em": 100 * official["standalone"]["exact_match"],
+            "rouge_w": 100 * official["standalone"]["rouge"],
+            "per_question": official["per_question"],
+        }
+    result = klue_mrc(references, predictions)
+    same([result.exact_match, result.f1], [official["em"], official["rouge_w"]])
+    same(result.per_question, official["per_question"])
+    same(
+        [result.details["corrected_exact_match"], result.details["corrected_rouge_w"]],
+        [corrected["em"], corrected["rouge_w"]],
+    )
+    for type, row in official.get("by_question_type", {}).items():
+        ids = [q["id"] for q in case["references"] if str(q["question_type"]) == type]
+        part = klue_mrc({id: references[id] for id in ids}, predictions)
+        same([part.exact_match, part.f1, len(ids)], [row["em"], row["rouge_w"], row["count"]])
+
+
+def test_klue_mrc_faults_are_kept_and_mended() -> None:
+    result = klue_mrc({"a": ["《토지》"]}, {"a": "토지"})
+    assert result.per_question["a"] == (0.0, pytest.approx(2 * 2 / 6))
+    assert result.details["corrected_exact_match"] == 100
+    # The longest common run is a clause; the search passes over letters that are frequent in a long text.
+    text = "가나다라마바사아자차" * 30
+    long = klue_mrc({"a": [text]}, {"a": text[3:53] + "끝"})
+    assert long.f1 < 1 < 25 < long.details["corrected_rouge_w"]
+    assert normalize_klue_mrc("(가) 《나》") == "가 《나》"
+    assert klue_mrc({"a": []}, {"a": " "}).exact_match == 100
 
 
 @pytest.mark.parametrize(

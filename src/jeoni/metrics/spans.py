@@ -1,25 +1,24 @@
-"""Official scores for span question answering: SQuAD 1.1, SQuAD 2.0, KorQuAD 1.0.
+"""Official scores for span question answering: SQuAD 1.1, SQuAD 2.0, KorQuAD 1.0, KLUE MRC.
 
 The numbers equal those of the published scripts, faults included, to the last digit. Sources:
-Rajpurkar et al. 2016 (SQuAD), Rajpurkar et al. 2018 (SQuAD 2.0), Lim et al. 2019 (KorQuAD 1.0), and
-their ``evaluate`` scripts. Where an official number is not what it seems, an honest one stands
-beside it under another name (``attainable_best_*``).
+Rajpurkar et al. 2016 (SQuAD), Rajpurkar et al. 2018 (SQuAD 2.0), Lim et al. 2019 (KorQuAD 1.0), Park et
+al. 2021 (KLUE), and their scripts. Where an official number is not what it seems, an honest one stands
+beside it under another name (``attainable_best_*``, ``corrected_*``).
 """
 
 import math
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from difflib import SequenceMatcher
 
-References = Mapping[str, Sequence[str]]
-Predictions = Mapping[str, str]
-Scores = Mapping[str, tuple[float, float]]
+from jeoni.metrics.thresholds import Predictions, References, Scores, searched
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_KLUE_BLANKS = re.compile(r"['\"《》<>〈〉]\(\)‘’")  # as published: the bracket closes too early
 _KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 
 
@@ -47,12 +46,22 @@ class SpanScores:
 
 def normalize_squad(text: str) -> str:
     """Lower case, no ASCII punctuation, no English articles, single blanks: in that order."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+    return single_blanks(text.lower().translate(_NO_PUNCTUATION))
+
+
+def single_blanks(text: str) -> str:
+    """No English articles, single blanks."""
+    return " ".join(_ARTICLES.sub(" ", text).split())
 
 
 def normalize_korquad(text: str) -> str:
     """Quotation marks and brackets to blanks, lower case, no ASCII punctuation, single blanks."""
     return " ".join(text.translate(_KORQUAD_BLANKS).lower().translate(_NO_PUNCTUATION).split())
+
+
+def normalize_klue_mrc(text: str) -> str:
+    """As KorQuAD's, but as published the marks stay or vanish, where they should become blanks."""
+    return " ".join(_KLUE_BLANKS.sub(" ", text.lower()).translate(_NO_PUNCTUATION).split())
 
 
 def squad_v1(references: References, predictions: Predictions) -> SpanScores:
@@ -68,7 +77,7 @@ def squad_v1(references: References, predictions: Predictions) -> SpanScores:
     Raises:
         ValueError: no question, or one without answers.
     """
-    return _score_answerable(references, predictions, normalize_squad, str.split)
+    return score_answerable(references, predictions, normalize_squad, str.split)
 
 
 def korquad_v1(references: References, predictions: Predictions) -> SpanScores:
@@ -76,7 +85,7 @@ def korquad_v1(references: References, predictions: Predictions) -> SpanScores:
 
     Arguments, errors and the treatment of missing, unknown and empty answers as in ``squad_v1``.
     """
-    return _score_answerable(references, predictions, normalize_korquad, _characters)
+    return score_answerable(references, predictions, normalize_korquad, _characters)
 
 
 def squad_v2(
@@ -106,7 +115,7 @@ def squad_v2(
     Raises:
         ValueError: no question, or one without prediction or without a finite probability.
     """
-    _require_questions(references)
+    require_questions(references)
     _require_all(references, predictions, "prediction")
     raw = {id: _score_v2(answers, predictions[id]) for id, answers in references.items()}
     if na_probs is None:
@@ -116,14 +125,42 @@ def squad_v2(
         raise ValueError(f"question {bad[0]!r}: no-answer probability {na_probs[bad[0]]}")
     empty = {id: (0.0, 0.0) if answers else (1.0, 1.0) for id, answers in references.items()}
     final = {id: empty[id] if na_probs[id] > threshold else raw[id] for id in raw}
-    details = _groups(references, final) | _searched(references, predictions, na_probs, raw, empty)
+    details = _groups(references, final) | searched(references, predictions, na_probs, raw, empty)
     return SpanScores(*_means(final.values()), final, details)
+
+
+def klue_mrc(references: References, predictions: Predictions) -> SpanScores:
+    """KLUE MRC: exact match, and "ROUGE-W", which is ``f1`` of the longest common run of characters.
+
+    Two faults of the official script are in both: its normalization (see ``normalize_klue_mrc``),
+    and that the search passes over frequent characters if the answer has 200 or more.
+    ``corrected_exact_match`` and ``corrected_rouge_w`` are without them.
+
+    Args:
+        references: accepted answer texts of each question id; none where it has no answer.
+        predictions: answer text of each question id; "" for no answer. Unknown ids are ignored.
+
+    Raises:
+        ValueError: no question, or one without prediction.
+    """
+    require_questions(references)
+    _require_all(references, predictions, "prediction")
+    official, corrected = (
+        {id: _longest_run(a, predictions[id], normalize, junk) for id, a in references.items()}
+        for normalize, junk in ((normalize_klue_mrc, True), (normalize_korquad, False))
+    )
+    exact, rouge = _means(official.values())
+    right = dict(
+        zip(("corrected_exact_match", "corrected_rouge_w"), _means(corrected.values()), strict=True)
+    )
+    return SpanScores(exact, rouge, official, {"rouge_w": rouge, **right})
 
 
 SCORERS: Mapping[str, Callable[..., SpanScores]] = {
     "squad_v1": squad_v1,
     "squad_v2": squad_v2,
     "korquad_v1": korquad_v1,
+    "klue_mrc": klue_mrc,
 }
 
 
@@ -140,13 +177,24 @@ def _f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def _score_answerable(
+def score_answerable(
     references: References,
     predictions: Predictions,
     normalize: Callable[[str], str],
     tokens: Callable[[str], list[str]],
 ) -> SpanScores:
-    _require_questions(references)
+    """Exact match and F1, the best over the answers of questions that all have some.
+
+    Args:
+        references: accepted answer texts of each question id.
+        predictions: answer text of each question id; a missing one is wrong.
+        normalize: of texts, before they are compared.
+        tokens: what F1 counts in a normalized text.
+
+    Raises:
+        ValueError: no question, or one without answers.
+    """
+    require_questions(references)
     scores: dict[str, tuple[float, float]] = {}
     for id, answers in references.items():
         if not answers:
@@ -172,6 +220,20 @@ def _score_v2(answers: Sequence[str], prediction: str) -> tuple[float, float]:
     return float(predicted in golds), max(_f1(predicted.split(), gold.split()) for gold in golds)
 
 
+def _longest_run(
+    answers: Sequence[str], prediction: str, normalize: Callable[[str], str], autojunk: bool
+) -> tuple[float, float]:
+    predicted, golds = normalize(prediction), [normalize(a) for a in answers] or [""]
+    scores = [float(predicted == gold) for gold in golds]
+    runs = [0.0 if gold else right for gold, right in zip(golds, scores, strict=True)]
+    for index, gold in enumerate(golds):
+        if gold and predicted:
+            matcher = SequenceMatcher(None, predicted, gold, autojunk=autojunk)
+            same = matcher.find_longest_match(0, len(predicted), 0, len(gold)).size
+            runs[index] = 2 * same / (len(predicted) + len(gold))
+    return max(scores), max(runs)
+
+
 def _means(scores: Collection[tuple[float, float]]) -> tuple[float, float]:
     """Mean exact match and F1 in percent."""
     exact, f1 = (100.0 * sum(column) / len(scores) for column in zip(*scores, strict=True))
@@ -189,96 +251,12 @@ def _groups(references: References, scores: Mapping[str, tuple[float, float]]) -
     return result
 
 
-def _searched(
-    references: References,
-    predictions: Predictions,
-    na_probs: Mapping[str, float],
-    raw: Scores,
-    empty: Scores,
-) -> dict[str, float]:
-    """The figures over all thresholds, from the scores when all or no questions are answered."""
-    details: dict[str, float] = {}
-    order = sorted((id for id in na_probs if id in raw), key=lambda id: na_probs[id])
-    levels = [na_probs[id] for id in order]
-    for column, name in enumerate(("exact", "f1")):
-        scores = {id: raw[id][column] for id in order}
-        best, threshold = _best_official(references, predictions, na_probs, scores)
-        details |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
-        gains = [scores[id] - empty[id][column] for id in order]
-        best, threshold = _best_attainable(levels, gains, sum(s[column] for s in empty.values()))
-        details |= {f"attainable_best_{name}": best, f"attainable_best_{name}_thresh": threshold}
-        details |= _average_precision(f"pr_{name}_ap", references, levels, scores)
-    return details | _average_precision(
-        "pr_oracle_ap", references, levels, dict.fromkeys(order, 1.0)
-    )
+def require_questions(references: References) -> None:
+    """See that there are any.
 
-
-def _best_official(
-    references: References,
-    predictions: Predictions,
-    na_probs: Mapping[str, float],
-    scores: Mapping[str, float],
-) -> tuple[float, float]:
-    """Best score (percent) and threshold as the official script searches them.
-
-    ``scores`` are in the order of ascending probability, here and in ``_average_precision``.
+    Raises:
+        ValueError: there are none.
     """
-    current: float = sum(not answers for answers in references.values())
-    best, threshold = current, 0.0
-    for id, score in scores.items():
-        # "the" is right where there is no answer, yet costs 1 here: the official script's choice.
-        current += score if references[id] else -float(bool(predictions[id]))
-        if current > best:
-            best, threshold = current, na_probs[id]
-    return 100.0 * best / len(scores), threshold
-
-
-def _best_attainable(
-    levels: Sequence[float], gains: Sequence[float], start: float
-) -> tuple[float, float]:
-    """Best score (percent) and threshold over all thresholds there are.
-
-    Args:
-        levels: no-answer probabilities, ascending.
-        gains: what answering each question adds to the sum of scores.
-        start: sum of scores when nothing is answered.
-    """
-    best, threshold = start, math.nextafter(levels[0], -math.inf)
-    sums = list(accumulate(gains, initial=start))
-    for end in _group_ends(levels):
-        if sums[end + 1] > best:
-            best, threshold = sums[end + 1], levels[end]
-    return 100.0 * best / len(levels), threshold
-
-
-def _average_precision(
-    name: str,
-    references: References,
-    levels: Sequence[float],
-    scores: Mapping[str, float],
-) -> dict[str, float]:
-    """Area under precision over recall of the answered questions, if any can be answered."""
-    answerable = sum(bool(answers) for answers in references.values())
-    if not answerable:
-        return {}
-    area = found = recall = 0.0
-    ends = set(_group_ends(levels))
-    for index, (id, score) in enumerate(scores.items()):
-        found += score if references[id] else 0.0
-        if index in ends:
-            area += found / (index + 1) * (found / answerable - recall)
-            recall = found / answerable
-    return {name: 100.0 * area}
-
-
-def _group_ends(levels: Sequence[float]) -> Iterator[int]:
-    """Index of the last of each run of equal values."""
-    for index, level in enumerate(levels):
-        if index + 1 == len(levels) or levels[index + 1] != level:
-            yield index
-
-
-def _require_questions(references: References) -> None:
     if not references:
         raise ValueError("there is no question to score")
 
