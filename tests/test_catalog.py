@@ -166,7 +166,7 @@ def test_available() -> None:
     Path("nsmc/test.parquet").write_text("broken")
     entries = {entry.name: entry for entry in available(".")}
     assert entries.keys() == set(cards.names())
-    assert {name for name, e in entries.items() if e.at_hand} == {"nsmc", "squad-sample"}
+    assert {name for name, e in entries.items() if e.at_hand} == {"nsmc", "squad-sample", "wiki-ko-qa"}
     nsmc = entries["nsmc"]
     assert nsmc.rows == {"train": 1, "test": None}
     assert entries["squad"].files == {"train": (), "dev": ()}
