@@ -118,6 +118,7 @@ def train(
         folder=folder,
         seed=7,
         evaluate=evaluate,
+        blocks=[module.hidden],
     )
 
 

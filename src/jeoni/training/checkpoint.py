@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
+from jeoni.training import distributed
 
 _log = logging.getLogger(__name__)
 _MANIFEST, _STATE, _FORMAT = "manifest.json", "state.json", 1
@@ -195,7 +196,7 @@ def load_module(module: nn.Module, saved: Mapping[str, Tensor], where: object) -
             hint="was the model changed since? Use another folder, or delete the checkpoints",
         )
     for name, tensor in own.items():
-        tensor.copy_(saved[name])
+        tensor.copy_(distributed.part(saved[name], tensor))
 
 
 def _newest_first(folder: Path) -> list[Path]:

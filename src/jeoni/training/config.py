@@ -34,6 +34,8 @@ class TrainConfig(Config):
         save_every: steps between checkpoints, besides the clock.
         log_every: steps that one line of ``metrics.jsonl`` averages over.
         threads: CPU threads; resuming is bit-exact for the same number.
+        shard: under torchrun, every process has a part of weights, gradients and optimizer state instead of
+            all (FSDP): less memory, more communication, the same results.
         max_skips: stop after so many steps in a row with a non-finite loss or gradient.
         keep: checkpoints to keep.
     """
@@ -58,6 +60,7 @@ class TrainConfig(Config):
     save_every: int | None = Field(None, ge=1)
     log_every: int = Field(10, ge=1)
     threads: int | None = Field(None, ge=1)
+    shard: bool = False
     max_skips: int = Field(5, ge=1)
     keep: int = Field(2, ge=1)
 

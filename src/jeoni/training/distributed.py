@@ -1,21 +1,25 @@
 """Data parallelism under torchrun: every rank has the whole model and a share of each batch.
 
 A run looks the same to one process and to many: with one, everything here does nothing. Ranks are taken
-to share a file system; only the first writes.
+to share a file system; only the first writes. (``sharding``: every rank has a part of the model.)
 """
 
 import contextlib
+import gc
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+
+from jeoni.base.batch import Batch, Loss
+from jeoni.training.step import Step
 
 Sums = dict[str, tuple[float, float]]
 _sessions = itertools.count()  # every rank enters the same ones, in the same order
@@ -52,15 +56,23 @@ def session(device: torch.device) -> Iterator[None]:
 
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # The store outlives the group. Under a prefix of its own, no session meets the addresses of the last.
+    # The store outlives the group, and the processes: torchrun keeps it when it starts them again. Under a
+    # prefix of its own, no session meets the addresses of another.
     store, own, size = next(rendezvous("env://"))
-    store = PrefixStore(f"jeoni-{next(_sessions)}", store)
+    store = PrefixStore(f"jeoni-{_attempt()}-{next(_sessions)}", store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=own, world_size=size)
     try:
         yield
     finally:
         dist.destroy_process_group()
+        gc.collect()  # what shards a module refers to itself, and to the group
+
+
+def _attempt() -> int:
+    """How often torchrun has started these processes again; of several machines each counts for itself."""
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if alone else 0
 
 
 def barrier() -> None:
@@ -145,6 +157,13 @@ def all_added(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return total
 
 
+def anywhere(flags: Sequence[bool], device: torch.device) -> list[bool]:
+    """Which of the flags any rank has set."""
+    found = torch.tensor(flags, dtype=torch.int32, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return [flag > 0 for flag in found.tolist()]
+
+
 @torch.no_grad()
 def add_gradients(parameters: Sequence[Tensor]) -> None:
     """Sum gradients over the ranks, in one flat bucket.
@@ -154,10 +173,8 @@ def add_gradients(parameters: Sequence[Tensor]) -> None:
     """
     if world() == 1:
         return
-    present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
-    present = present.to(parameters[0].device)
-    dist.all_reduce(present, dist.ReduceOp.MAX)
-    used = [p for p, there in zip(parameters, present.tolist(), strict=True) if there]
+    present = anywhere([p.grad is not None for p in parameters], parameters[0].device)
+    used = [p for p, there in zip(parameters, present, strict=True) if there]
     if not used:
         return
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in used])
@@ -165,3 +182,76 @@ def add_gradients(parameters: Sequence[Tensor]) -> None:
     parts = torch.split(flat, [p.numel() for p in used])
     for p, part in zip(used, parts, strict=True):
         p.grad = part.view_as(p)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor itself, or all of one that the ranks have parts of; then all must ask at once."""
+    gathered: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return gathered
+
+
+def part(tensor: Tensor, like: Any) -> Tensor:
+    """What this rank has to have of a tensor: all of it, or a part where it has a part of ``like``."""
+    tensor = tensor.to(like.device)
+    if not hasattr(like, "device_mesh") or hasattr(tensor, "device_mesh"):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    # Every rank has all of it: nothing needs to be sent.
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+
+@torch.no_grad()
+def collected(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors, whole, on the first rank; nothing on the others. One at a time goes through every rank."""
+    found = {}
+    for name, tensor in tensors.items():
+        gathered = whole(tensor)
+        if rank() == 0:
+            found[name] = gathered if gathered is tensor else gathered.cpu()
+    return found
+
+
+class Replicas:
+    """A step on ranks that have all of its module each (``sharding.Shards``: a part each).
+
+    Args:
+        step: what trains.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.module = step.module
+
+    def passes(
+        self, own: Sequence[Batch], share: Callable[[int], Sequence[Batch]]
+    ) -> Iterator[tuple[Batch, bool]]:
+        """The batches that this rank computes for an optimizer step, and whether they count.
+
+        Args:
+            own: its share.
+            share: gives any rank's.
+        """
+        return ((batch, True) for batch in own)
+
+    def loss(self, batch: Batch) -> Loss:
+        """The step's loss of one batch."""
+        return self.step(batch)
+
+    def backward(self, loss: Loss, *, counts: bool) -> None:
+        """Gradients of the loss, added to those that are there."""
+        if counts and loss.count:
+            loss.total.backward()  # type: ignore[no-untyped-call]
+
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Sum gradients over the ranks."""
+        add_gradients(parameters)
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[nn.Module]:
+        """The step's module with all weights, while the block runs."""
+        yield self.module
+
+    def finish(self) -> nn.Module:
+        """The same for good: training is over."""
+        return self.module

@@ -8,11 +8,12 @@ in the checkpoint.
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jeoni.base import runtime
 from jeoni.base.batch import Batch
@@ -20,6 +21,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.progress import Bar, progress
 from jeoni.training import checkpoint, distributed, optimizer, resume
 from jeoni.training.config import TrainConfig
+from jeoni.training.distributed import Replicas
 from jeoni.training.log import MetricsLog, Window, finite
 from jeoni.training.optimizer import ParamGroup
 from jeoni.training.plan import Plan
@@ -44,6 +46,7 @@ def fit(
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
     description: str = "training",
+    blocks: Iterable[nn.Module] = (),
 ) -> FitResult:
     """Train ``step.module`` in place; continue, or just load the result, if ``folder`` has one already.
 
@@ -59,26 +62,52 @@ def fit(
         device: where the module is moved to and trained.
         tensorboard: also write TensorBoard event files.
         description: a word for the progress bar.
+        blocks: modules that sharding puts together one at a time; of others, all is in memory in a step.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM came; a checkpoint was saved.
+        Interrupted: Ctrl-C or SIGTERM came; a checkpoint was saved. (A sharded module has no weights then.)
         UserError: the loss is not finite again and again, the checkpoint in ``folder`` is of another run,
-            another process trains there, or the metric asked for is none that ``evaluate`` gives.
+            another process trains there, the metric asked for is none that ``evaluate`` gives, or the
+            step cannot be sharded.
         ValueError: groups that do not cover the parameters once each.
     """
     device = torch.device(device)
     runtime.keep_freed_memory()
     only = resume.alone_in(folder) if distributed.rank() == 0 else contextlib.nullcontext()
     with runtime.threads(config.threads), only, distributed.session(device):
-        run = _Run(step, batches, groups, config, folder, seed, evaluate, device)
-        run.restore()
-        # All have read their checkpoint before the first rank writes the next, and deletes that one.
-        distributed.barrier()
-        if not run.result.finished:
-            with stop_request(insist=distributed.world() == 1, quiet=not run.first) as request:
-                run.train(request, tensorboard, description)
-        distributed.barrier()  # what the first rank wrote last is there for all
-        return run.result
+        step.module.to(device)
+        distributed.broadcast(checkpoint.module_tensors(step.module).values())
+        # Nothing here refers to what is made: it must not outlive the session.
+        return _fit(
+            _Run(
+                _ranks(step, blocks, config, device),
+                *(batches, groups, config, folder, seed, evaluate, device),
+            ),
+            tensorboard,
+            description,
+        )
+
+
+def _fit(run: "_Run", tensorboard: bool, description: str) -> FitResult:
+    run.restore()
+    # All have read their checkpoint before the first rank writes the next, and deletes that one.
+    distributed.barrier()
+    if not run.result.finished:
+        with stop_request(insist=distributed.world() == 1, quiet=not run.first) as request:
+            run.train(request, tensorboard, description)
+    distributed.barrier()  # what the first rank wrote last is there for all
+    return run.result
+
+
+def _ranks(
+    step: Step, blocks: Iterable[nn.Module], config: TrainConfig, device: torch.device
+) -> Replicas:
+    """What each rank has of the module."""
+    if not config.shard or distributed.world() == 1:
+        return Replicas(step)
+    from jeoni.training.sharding import Shards
+
+    return Shards(step, blocks, device)
 
 
 class _Run:
@@ -89,7 +118,7 @@ class _Run:
 
     def __init__(
         self,
-        step: Step,
+        ranks: Replicas,
         batches: Batches,
         groups: Sequence[ParamGroup],
         config: TrainConfig,
@@ -98,9 +127,9 @@ class _Run:
         evaluate: Evaluate | None,
         device: torch.device,
     ) -> None:
-        self.step, self.batches, self.config, self.folder = step, batches, config, folder
+        self.ranks, self.batches, self.config, self.folder = ranks, batches, config, folder
         self.seed, self.evaluate, self.device = seed, evaluate, device
-        self.module = step.module.to(device)
+        self.module = ranks.module
         self.plan = Plan.make(batches, config)
         self.optimizer = optimizer.build(self.module, groups, config)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -172,12 +201,13 @@ class _Run:
         begin, result = time.monotonic(), self.result
         runtime.seed_step(self.seed, result.steps, distributed.rank())
         self.module.train()
-        epoch, index = self.plan.locate(result.steps)
-        micro = self.batches.get(epoch, index, distributed.rank(), distributed.world())
-        sums = self.accumulate(micro)
+        share = partial(
+            self.batches.get, *self.plan.locate(result.steps), world=distributed.world()
+        )
+        sums = self.accumulate(share)
         sums += [float(stop), float(save)]
         loss, count, tokens, stops, saves = distributed.add(sums, self.device)
-        distributed.add_gradients(self.trained)
+        self.ranks.add_gradients(self.trained)
         norm = optimizer.average_and_clip(self.trained, count, self.config.clip)
         if count > 0 and finite(loss) is not None and finite(norm) is not None:
             optimizer.set_rate(self.optimizer, self.rate())
@@ -198,18 +228,20 @@ class _Run:
             result.total = result.steps + 1  # this step was the last
         return stops > 0, saves > 0
 
-    def accumulate(self, micro: Sequence[Batch]) -> list[float]:
+    def accumulate(self, share: Callable[[int], Sequence[Batch]]) -> list[float]:
         """Gradients of the summed loss of this rank's share; the loss, its count, and the tokens."""
-        if isinstance(self.step, Joint):
-            self.step.expect(distributed.all_added([self.step.counts(batch) for batch in micro]))
+        own, step = share(distributed.rank()), self.ranks.step
+        if isinstance(step, Joint):
+            step.expect(distributed.all_added([step.counts(batch) for batch in own]))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         count = tokens = 0.0
-        for batch in micro:
+        for batch, counts in self.ranks.passes(own, share):
             with runtime.autocast(self.precision, self.device):
-                loss = self.step(batch.to(self.device))
-            if loss.count:
-                loss.total.backward()  # type: ignore[no-untyped-call]
-                total += loss.total.detach()
+                loss = self.ranks.loss(batch.to(self.device))
+            self.ranks.backward(loss, counts=counts)
+            if not counts:
+                continue
+            total += loss.total.detach() if loss.count else 0.0
             count += loss.count
             tokens += sum(batch.lengths)
             for name, (value, seen) in loss.metrics.items():
@@ -279,8 +311,8 @@ class _Run:
     def run_evaluation(self, evaluate: Evaluate, log: MetricsLog) -> None:
         """Evaluate, and keep the weights if they are the best so far."""
         self.left = False
-        self.module.eval()
-        with torch.no_grad():
+        with self.ranks.whole() as module, torch.no_grad():
+            module.eval()
             values = distributed.broadcast_value({k: float(v) for k, v in evaluate().items()})
         better = self.result.evaluated(values, self.config)
         if better and self.config.keep_best:
@@ -312,13 +344,14 @@ class _Run:
         """The best weights into the module, and a last checkpoint without what only training needs."""
         if self.best:
             checkpoint.load_module(self.module, self.best, "best weights")
-        self.module.eval()
+        self.module = self.ranks.finish().eval()
         self.result.finished = True
         tensors = {"model": checkpoint.module_tensors(self.module)}
         self.write(f"step-{self.result.steps:08d}-finished", tensors, keep=1)
 
     def write(self, name: str, tensors: Mapping[str, Mapping[str, Tensor]], keep: int) -> None:
         self.seconds()
+        whole = {group: distributed.collected(named) for group, named in tensors.items()}
         if self.first:
             state = {
                 "result": self.result.to_json(),
@@ -328,7 +361,7 @@ class _Run:
                 "settings": self.settings,
                 "machine": resume.machine(),
             }
-            checkpoint.save(self.folder / "checkpoints", name, tensors, state, keep=keep)
+            checkpoint.save(self.folder / "checkpoints", name, whole, state, keep=keep)
         self.saved = time.monotonic()
 
     def restore(self) -> None:
@@ -340,14 +373,13 @@ class _Run:
             found = checkpoint.latest(folder)
         shared = distributed.broadcast_value(found and [str(found.path), found.state])
         if shared is None:
-            distributed.broadcast(checkpoint.module_tensors(self.module).values())
             return
         found = checkpoint.Checkpoint(Path(shared[0]), shared[1])
         resume.check(found, self.settings)
         checkpoint.load_module(self.module, found.tensors("model"), found.path)
         self.result = FitResult(**found.state["result"])
         if self.result.finished:
-            self.module.eval()
+            self.ranks.finish().eval()
             return
         self.left = found.state.get("left", False)
         optimizer.load_state(self.optimizer, self.module, found.tensors("optimizer"))

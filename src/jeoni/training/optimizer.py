@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jeoni.base.errors import UserError
+from jeoni.training import distributed
 from jeoni.training.config import TrainConfig
 
 
@@ -128,7 +129,7 @@ def average_and_clip(parameters: Iterable[Tensor], count: float, clip: float) ->
     if not gradients or count <= 0:
         return 0.0
     norms = torch.stack(list(torch._foreach_norm(gradients)))
-    norm = float(torch.linalg.vector_norm(norms)) / count
+    norm = float(distributed.whole(torch.linalg.vector_norm(norms))) / count
     if not math.isfinite(norm):
         return norm
     shrink = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
@@ -167,7 +168,8 @@ def load_state(
         if parameter is None or kind not in _KINDS or tensor.shape != shape:
             wrong.append(key)
             continue
-        optimizer.state[parameter][kind] = tensor.to(parameter.device)
+        like = parameter if tensor.ndim else parameter.new_empty(())
+        optimizer.state[parameter][kind] = distributed.part(tensor, like)
     if wrong:
         raise UserError(
             f"optimizer state does not fit the parameters that train: {', '.join(wrong)}"
