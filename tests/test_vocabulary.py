@@ -105,7 +105,8 @@ def test_inputs_are_left_as_they_are() -> None:
 
 def test_no_rows() -> None:
     given = parts(0, 40)
-    for pick in ("none", "best", "drawn"):
+    picks: tuple[vocabulary.Pick, ...] = ("none", "best", torch.rand(0, dtype=torch.float64))
+    for pick in picks:
         loss, picked = vocabulary_loss(**given, pick=pick)
         assert loss.item() == 0.0
         assert picked.shape == (0,)
@@ -170,10 +171,11 @@ class Largest(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("pick", ["none", "drawn"])
-def test_never_all_logits_at_once(pick: vocabulary.Pick, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["none", "drawn"])
+def test_never_all_logits_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary, "ROWS", 64)
     given = parts(640, 500)
+    pick: vocabulary.Pick = "none" if kind == "none" else torch.rand(640, dtype=torch.float64)
     with Largest() as seen:
         vocabulary_loss(**given, pick=pick)[0].backward()  # type: ignore[no-untyped-call]
     assert 64 * 500 <= seen.numbers <= 64 * 512
@@ -188,11 +190,12 @@ def test_never_all_logits_at_once(pick: vocabulary.Pick, monkeypatch: pytest.Mon
 def draws(logits: Tensor, count: int, seed: int = 0) -> Tensor:
     """``count`` tokens of each row of logits, ``[count, rows]``."""
     rows, vocab = logits.shape
-    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     table = torch.cat([logits, torch.zeros(1, vocab)]).T.contiguous()
     features = torch.eye(rows, rows + 1).repeat(count, 1)
     targets = torch.zeros(len(features), dtype=torch.int64)
-    _, picked = vocabulary_loss(features, table, None, targets, pick="drawn")
+    lots = torch.rand(len(features), dtype=torch.float64, generator=generator)
+    _, picked = vocabulary_loss(features, table, None, targets, pick=lots)
     return picked.view(count, rows)
 
 
@@ -255,7 +258,7 @@ def test_drawing_changes_neither_loss_nor_gradients() -> None:
     given = parts(100, 301)
     expected, _ = vocabulary_loss(**given)
     right = gradients(expected, given)
-    loss, _ = vocabulary_loss(**given, pick="drawn")
+    loss, _ = vocabulary_loss(**given, pick=torch.rand(100, dtype=torch.float64))
     assert loss.item() == expected.item()
     found = gradients(loss, given)
     assert all(torch.equal(found[name], right[name]) for name in right)
@@ -264,8 +267,9 @@ def test_drawing_changes_neither_loss_nor_gradients() -> None:
 def test_nothing_is_drawn_outside_of_the_vocabulary() -> None:
     """Of logits that are not finite, too: the loop sees the loss, and skips the step."""
     features = torch.full((3, 8), float("nan"))
+    lots = torch.tensor([0.0, 0.5, 0.999], dtype=torch.float64)
     loss, drawn = vocabulary_loss(
-        features, torch.randn(300, 8), None, torch.tensor([1, 2, 3]), pick="drawn"
+        features, torch.randn(300, 8), None, torch.tensor([1, 2, 3]), pick=lots
     )
     assert not torch.isfinite(loss)
     assert int(drawn.max()) < 300

@@ -4,8 +4,6 @@ A small generator fills masked places in; the model says of every token whether 
 train together and share embeddings; the generator is dropped when the model is saved.
 """
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from jeoni.base import rng
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.models import hub
@@ -28,6 +25,7 @@ from jeoni.objectives.masked_lm import HEAD as FILL
 from jeoni.objectives.masked_lm import MASKED, ORIGINAL, mask
 
 HEAD = "replaced_token"
+LOTS = "lots"
 
 
 class ReplacedTokenConfig(_masking.MaskingConfig):
@@ -72,8 +70,10 @@ class ReplacedToken(Objective):
         return self._both
 
     def corrupt(self, draft: Draft, noise: Noise) -> Draft:
-        """The generator's input; targets: places and what was there."""
-        return mask(draft, self.config, self.model, self.plain, noise)
+        """The generator's input; targets: places, what was there, and what decides what it writes."""
+        masked = mask(draft, self.config, self.model, self.plain, noise)
+        lots = noise.tokens("written", draft)[masked.targets[MASKED]]
+        return masked.aimed(**{LOTS: lots})
 
     def counts(self, batch: Batch) -> list[float]:
         """Masked tokens for the generator, all tokens for the model."""
@@ -92,8 +92,7 @@ class ReplacedToken(Objective):
         places, wanted = batch.targets[MASKED], batch.targets[ORIGINAL]
         fill: Any = self.generator.heads[FILL]
         words = self.generator.backbone.embeddings.words.weight
-        with contextlib.nullcontext() if self.model.training else _always_alike(batch):
-            loss, written = fill.loss(hidden[places], words, wanted, "drawn")
+        loss, written = fill.loss(hidden[places], words, wanted, batch.targets[LOTS])
         read = replace(batch, ids=batch.ids.index_copy(0, places, written))
         truth = torch.zeros(len(batch.ids), device=hidden.device)
         truth = truth.index_copy(0, places, (written != wanted).float())
@@ -106,15 +105,6 @@ class ReplacedToken(Objective):
         if self.model.training:
             return [filled, found]
         return [filled, replace(found, metrics=_figures(logits, truth, places))]
-
-
-@contextlib.contextmanager
-def _always_alike(batch: Batch) -> Iterator[None]:
-    """What is drawn is a function of the batch, so that figures on held-out text can be compared."""
-    devices = [batch.ids.device] if batch.ids.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(rng.derive("drawn", *batch.examples))
-        yield
 
 
 def _figures(logits: Tensor, truth: Tensor, places: Tensor) -> dict[str, tuple[float, float]]:

@@ -14,7 +14,7 @@ ROWS = 1024
 _CACHED = 64
 """Rows that go through softmax together: their float32 values stay in a processor's cache."""
 _BLOCK = 128
-Pick = Literal["none", "best", "drawn"]
+Pick = Literal["none", "best"] | Tensor
 
 
 def vocabulary_loss(
@@ -34,7 +34,8 @@ def vocabulary_loss(
         table: ``[V, H]``.
         bias: ``[V]``.
         targets: token ids ``[n]``.
-        pick: also a token for each row: the ``best`` one, or one ``drawn`` from the distribution.
+        pick: also a token for each row: the ``best`` one, or one drawn from the distribution by what is
+            given for it, random numbers in [0, 1), float64 ``[n]``.
 
     Returns:
         The loss, a float32 scalar, and the tokens picked ``[n]`` (empty for ``none``).
@@ -72,7 +73,8 @@ class _Loss(torch.autograd.Function):
         for first in range(0, len(x), ROWS):
             rows = slice(first, first + ROWS)
             logits = torch.nn.functional.linear(x[rows], words, shift)
-            total += _through(logits, targets[rows], pick, picked, d_bias, learns=learns)
+            lots = pick[rows] if isinstance(pick, Tensor) else pick
+            total += _through(logits, targets[rows], lots, picked, d_bias, learns=learns)
             if d_x is None:
                 continue
             torch.mm(logits, words, out=d_x[rows])
@@ -118,10 +120,10 @@ def _through(
         # From the likeliest token's odds, which cannot be too small for a logarithm.
         behind = own.gather(1, wanted).float() - own.amax(-1, keepdim=True).float()
         total -= (behind + odds.amax(-1, keepdim=True).log()).sum()
-        if pick == "best":
+        if isinstance(pick, Tensor):
+            picked.append(_drawn(odds, pick[first : first + size, None]))
+        elif pick == "best":
             picked.append(own.argmax(-1))
-        if pick == "drawn":
-            picked.append(_drawn(odds))
         if learns:
             odds.scatter_add_(1, wanted, torch.full_like(behind, -1.0))
             own.copy_(odds)
@@ -130,17 +132,17 @@ def _through(
     return total
 
 
-def _drawn(odds: Tensor) -> Tensor:
+def _drawn(odds: Tensor, lots: Tensor) -> Tensor:
     """A column for each row, in proportion to ``odds [n, V]``: first a block of columns, then one of it.
 
-    The same distribution as the largest of logits plus Gumbel noise, for one random number a row instead of
-    one a column.
+    The same distribution as the largest of logits plus Gumbel noise, for one random number a row
+    (``lots [n, 1]``) instead of one a column.
     """
     count, columns = odds.shape
     padded = torch.nn.functional.pad(odds, (0, -columns % _BLOCK))
     blocks = padded.view(count, -1, _BLOCK)
     sums = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
-    level = torch.rand(count, 1, dtype=torch.float64, device=odds.device) * sums[:, -1:]
+    level = lots * sums[:, -1:]
     block = torch.searchsorted(sums, level, right=True).clamp_(max=sums.shape[1] - 1)
     before = torch.where(block > 0, sums.gather(1, (block - 1).clamp_(min=0)), 0.0)
     inner = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK))[:, 0]
