@@ -200,7 +200,7 @@ def test_predictions_of_another_kind(
     recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run")
     finetune(recipe, f"task={module}:STRANGE", "train.steps=1")
     rows = (tmp_path / "run/predictions.jsonl").read_text().splitlines()
-    assert json.loads(rows[0]) == {"score": 0.5, "prediction": 2}
+    assert json.loads(rows[0]).items() >= {"score": 0.5, "prediction": 2}.items()
     with pytest.raises(UserError, match="Strange gives int, not LabelPrediction"):  # imported
         classify(tmp_path / "run", "좋다")
 

@@ -18,6 +18,7 @@ NAMES = [
     "__version__",
     "answer",
     "classify",
+    "compare",
     "convert",
     "describe",
     "evaluate",

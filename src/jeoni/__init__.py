@@ -8,6 +8,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.pretrain(...)     train a language model on plain text
     jeoni.finetune(...)     transfer a model to a task
     jeoni.evaluate(...)     the task's official metrics
+    jeoni.compare(a, b)     whether one run is better than another, or only lucky
     jeoni.predict(...)      what a trained model says of a data set
     jeoni.describe(where)   a model in numbers: parts, parameters, operations, memory
     jeoni.plan(...)         how a training would fit and how long it would take
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jeoni.models.convert import convert
     from jeoni.models.describe import describe
     from jeoni.models.hub import load
+    from jeoni.recipes.compare import compare
     from jeoni.recipes.evaluate import evaluate
     from jeoni.recipes.finetune import finetune
     from jeoni.recipes.plan import plan
@@ -41,6 +43,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "answer": "jeoni.serving.predictor",
     "classify": "jeoni.serving.predictor",
+    "compare": "jeoni.recipes.compare",
     "convert": "jeoni.models.convert",
     "describe": "jeoni.models.describe",
     "evaluate": "jeoni.recipes.evaluate",
@@ -59,6 +62,7 @@ __all__ = [
     "__version__",
     "answer",
     "classify",
+    "compare",
     "convert",
     "describe",
     "evaluate",

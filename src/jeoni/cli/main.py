@@ -12,6 +12,7 @@ from jeoni.base.errors import UserError
 from jeoni.cli import (
     answer,
     classify,
+    compare,
     convert,
     data,
     demo,
@@ -42,7 +43,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    pretrain, finetune, evaluate, predict, answer, classify, generate, study, plan, convert, demo,
+    pretrain, finetune, evaluate, compare, predict, answer, classify, generate, study, plan, convert,
+    demo,
 )  # fmt: skip
 for verb in VERBS:
     app.command(no_args_is_help=verb is not demo)(getattr(verb, verb.__name__.rpartition(".")[2]))

@@ -1,6 +1,7 @@
 """CoNLL-U files, read as the scorer of the CoNLL 2018 shared task reads them (Zeman et al. 2018)."""
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -78,42 +79,59 @@ def read(content: str, name: str) -> Text:
     Raises:
         ValueError: a malformed line, or a tree that is none; with the number of the line.
     """
-    lines = content.split("\n")
-    text, first, forms = Text("", [], [], []), 0, [""]
-    numbered = iter(enumerate((line.rstrip("\r") for line in lines[:-1]), 1))
-    open_since: int | None = None
-    end = 0
+    text, forms = Text("", [], [], []), [""]
+    for last, block in _sentences(content, name):
+        first, start = len(text.words), _end(text)
+        _read_sentence(text, forms, block, name)
+        _build(text.words[first:], f"{name}, line {last}")
+        text.sentences.append((start, _end(text)))
+    text.characters = "".join(forms)
+    return text
+
+
+def _sentences(content: str, name: str) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+    """Numbered lines of each sentence, and the number of the empty line that ends it."""
+    lines = [line.rstrip("\r") for line in content.split("\n")]
+    block: list[tuple[int, str]] = []
+    for number, line in enumerate(lines[:-1], 1):
+        if line.startswith("#") and not block:
+            continue
+        if line:
+            block.append((number, line))
+        else:
+            yield number, block
+            block = []
+    if block or lines[-1]:
+        raise ValueError(f"{name}: the last sentence does not end with an empty line")
+
+
+def _read_sentence(
+    text: Text, forms: list[str], block: Sequence[tuple[int, str]], name: str
+) -> None:
+    """Add a sentence's tokens and words to the text, and the tokens' forms to those before."""
+    numbered, first = iter(block), len(text.words)
     for number, line in numbered:
         where = f"{name}, line {number}"
-        if open_since is None:
-            if line.startswith("#"):
-                continue
-            open_since, first = end, len(text.words)
-        if not line:
-            _build(text.words[first:], where)
-            text.sentences.append((open_since, end))
-            open_since = None
-            continue
         columns = _columns(line, where)
         if "." in columns[0]:
             continue
         form = "".join(c for c in columns[1] if unicodedata.category(c) != "Zs")
         if not form:
             raise ValueError(f"{where}: the form is empty")
-        span = (end, end + len(form))
-        end += len(form)
+        span = (_end(text), _end(text) + len(form))
         forms.append(form)
         text.tokens.append(span)
         size = _size(columns[0], len(text.words) - first + 1, where)
         if size == 0:
-            text.words.append(_word(span, [columns[0], form, *columns[2:]], where, number, False))
+            columns[1] = form
+            text.words.append(_word(span, columns, where, number, False))
         for inner, row in islice(numbered, size):
             place = f"{name}, line {inner}"
             text.words.append(_word(span, _columns(row, place), place, inner, True))
-    if open_since is not None or lines[-1]:
-        raise ValueError(f"{name}: the last sentence does not end with an empty line")
-    text.characters = "".join(forms)
-    return text
+
+
+def _end(text: Text) -> int:
+    return text.tokens[-1][1] if text.tokens else 0
 
 
 def _columns(line: str, where: str) -> list[str]:

@@ -100,21 +100,9 @@ def compare_sums(
         raise ValueError(f"resamples={resamples}, level={level}: need >= 1 and inside (0, 1)")
     a, b = (np.asarray(side, dtype=np.float64) for side in (first, second))
     _check(a, b)
-    # Equal pairs are drawn together: of 50,000 right-or-wrong answers there are four kinds.
-    pairs, numbers = np.unique(np.stack([a, b], axis=1), axis=0, return_counts=True)
-    rng = np.random.Generator(np.random.Philox(seed))
     here = statistic(np.stack([a.sum(0), b.sum(0)]))
     difference = float(here[1] - here[0])
-    drawn, exchanged = np.empty(resamples), np.empty(resamples)
-    rows = max(1, _CELLS // len(pairs))
-    for start in range(0, resamples, rows):
-        block = slice(start, min(start + rows, resamples))
-        size = block.stop - start
-        drawn[block] = _differences(
-            rng.multinomial(len(a), numbers / len(a), size=size), pairs, statistic
-        )
-        kept = rng.binomial(numbers, 0.5, size=(size, len(numbers)))
-        exchanged[block] = _differences(kept, pairs, statistic, numbers - kept)
+    drawn, exchanged = _resampled(a, b, statistic, seed, resamples)
     tail = (1 - level) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     # Rounding must not decide whether differences are equal.
@@ -128,6 +116,25 @@ def compare_sums(
         p_value=float((as_large.sum() + 1) / (resamples + 1)),
         n=len(a),
     )
+
+
+def _resampled(
+    a: Floats, b: Floats, statistic: Statistic, seed: int, resamples: int
+) -> tuple[Floats, Floats]:
+    """Differences over examples drawn with replacement, and over runs whose outputs were exchanged."""
+    # Equal pairs are drawn together: of 50,000 right-or-wrong answers there are four kinds.
+    pairs, numbers = np.unique(np.stack([a, b], axis=1), axis=0, return_counts=True)
+    rng = np.random.Generator(np.random.Philox(seed))
+    drawn, exchanged = np.empty(resamples), np.empty(resamples)
+    rows = max(1, _CELLS // len(pairs))
+    for start in range(0, resamples, rows):
+        block = slice(start, min(start + rows, resamples))
+        size = block.stop - start
+        times = rng.multinomial(len(a), numbers / len(a), size=size)
+        drawn[block] = _differences(times, pairs, statistic)
+        kept = rng.binomial(numbers, 0.5, size=(size, len(numbers)))
+        exchanged[block] = _differences(kept, pairs, statistic, numbers - kept)
+    return drawn, exchanged
 
 
 def _differences(

@@ -202,7 +202,7 @@ def _write(parts: Parts, final: Evaluation, found: dict[str, Any]) -> None:
     with named_problems(folder, hint):
         task.model.save(folder / run.MODEL)
         write_text(folder / run.MODEL / "README.md", card.model_card(recipe, found, task.model))
-        run.keep_predictions(folder, final.predictions, final.scores.per_example)
+        run.keep_predictions(folder, parts.dev.records, final.predictions, final.scores)
         sections = task.sections(parts.dev, final.predictions, final.scores)
         rows = log.read(folder)
         pages.run_report(recipe, found, parts.table(), sections, rows, folder / run.REPORT)

@@ -13,6 +13,8 @@ import yaml
 from jeoni.base.config import Config, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json, write_json, write_text
+from jeoni.data.record import Record
+from jeoni.tasks._task import Scores
 
 RECIPE, RESULTS, REPORT, MODEL = "recipe.yaml", "results.json", "report.html", "model"
 DATA, PREDICTIONS = "data.json", "predictions.jsonl"
@@ -120,20 +122,30 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return results
 
 
-def keep_predictions(folder: Path, predictions: Sequence[Any], scores: Sequence[float]) -> None:
+def keep_predictions(
+    folder: Path, records: Sequence[Record], predictions: Sequence[Any], scores: Scores
+) -> None:
     """Write what the final model says about the dev examples, one a line, in their order.
 
     Args:
         folder: the run's.
+        records: the examples, of which a hash tells which they are.
         predictions: dataclasses of plain values, or whatever a task of one's own gives.
-        scores: the main metric of each.
+        scores: how good they are, and what the main metric adds up.
     """
-    rows = (
-        {"score": score, "prediction": plain(prediction)}
-        for prediction, score in zip(predictions, scores, strict=True)
-    )
-    lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+    sums = [] if scores.sums is None else scores.sums.rows.tolist()
+    lines = []
+    for index, (record, prediction) in enumerate(zip(records, predictions, strict=True)):
+        row = {"score": scores.per_example[index], "prediction": plain(prediction)}
+        row |= {"sums": sums[index]} if sums else {}
+        row["example"] = _hash(record)
+        lines.append(json.dumps(row, ensure_ascii=False, default=str) + "\n")
     write_text(folder / PREDICTIONS, "".join(lines))
+
+
+def _hash(record: Record) -> str:
+    text = json.dumps(record.fields, sort_keys=True, default=str)
+    return xxhash.xxh3_64(text.encode()).hexdigest()
 
 
 def predictions(folder: Path) -> list[dict[str, Any]]:

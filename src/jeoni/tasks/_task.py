@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -18,6 +18,8 @@ from jeoni.metrics.intervals import bootstrap, bootstrap_sums
 from jeoni.models.model import Model
 from jeoni.report.sections import Section
 
+Metric = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Of sums over examples."""
 Partial = TypeVar("Partial")
 """What a task keeps of one sequence's logits."""
 Prediction = TypeVar("Prediction")
@@ -49,7 +51,7 @@ class Sums:
     """
 
     rows: NDArray[np.float64]
-    metric: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    metric: Metric
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,11 @@ class TaskType:
         task: class of the task.
         from_data: settings that a data set decides, where the user does not.
         about: one line for listings.
+        sums: ``Sums.metric`` by name of the main metric, where that is no mean: runs are compared by it.
     """
 
     config: type[Config]
     task: type[Task[Any, Any]]
     from_data: Callable[[Dataset], dict[str, Any]]
     about: str
+    sums: Mapping[str, Metric] = field(default_factory=dict)

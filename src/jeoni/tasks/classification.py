@@ -208,5 +208,9 @@ def from_data(dataset: Dataset) -> dict[str, Any]:
 
 
 TASK = TaskType(
-    ClassificationConfig, Classification, from_data, "one label for a text or a pair of texts"
+    ClassificationConfig,
+    Classification,
+    from_data,
+    "one label for a text or a pair of texts",
+    sums=_METRICS,
 )

@@ -153,4 +153,10 @@ def from_data(dataset: Dataset) -> dict[str, Any]:
     return {"metric": dataset.metric}
 
 
-TASK = TaskType(RegressionConfig, Regression, from_data, "a number for a text or a pair of texts")
+TASK = TaskType(
+    RegressionConfig,
+    Regression,
+    from_data,
+    "a number for a text or a pair of texts",
+    sums=dict.fromkeys(("pearson", "spearman"), _correlation),
+)
