@@ -50,7 +50,8 @@ def pretrain(
     [bold]Objectives[/bold] (several with weights: objectives.NAME=1.0)
 
     masked_lm, span_boundary, next_sentence, sentence_order, replaced_token,
-    causal_lm, permuted_lm, span_corruption, denoising, contrastive
+    causal_lm, permuted_lm, span_corruption, denoising, contrastive,
+    span_selection
 
     [bold]Settings[/bold] (KEY=VALUE)
 
