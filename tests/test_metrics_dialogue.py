@@ -42,6 +42,12 @@ def test_by_hand() -> None:
         }
     )
     assert right_turns(references, predictions) == [0, 1, 0]
+    assert state_scores([[]], [["a-b-c"]])["slot_micro_f1"] == 0
+    # A wrong value that is said twice counts twice in the turn's F1, and once in the pooled one.
+    twice = state_scores([["a-b-c"]], [["a-b-c", "a-b-d", "a-b-d"]])
+    assert twice == pytest.approx(
+        {"joint_goal_accuracy": 0, "slot_micro_f1": 2 / 4, "slot_micro_f1_pooled": 2 / 3}
+    )
 
 
 STATES = st.lists(st.lists(st.sampled_from("abc"), unique=True), min_size=1, max_size=5)

@@ -111,6 +111,7 @@ def test_character_tags_as_klue_means_them(case: dict[str, Any] | None) -> None:
         ("B-PER I-PER O", "BIOES", []),
         ("S-PER B-LOC I-LOC E-LOC", "BIOES", [("PER", 0, 0), ("LOC", 1, 3)]),
         ("B-PER E-PER I-PER", None, [("PER", 0, 1), ("PER", 2, 2)]),
+        ("S-PER I-PER", None, [("PER", 0, 0), ("PER", 1, 1)]),
         ("B-creative-work I-creative-work", None, [("creative-work", 0, 1)]),
         ("", None, []),
     ],
@@ -147,6 +148,21 @@ def test_klue_counts_o_and_so_rewards_finding_nothing() -> None:
     assert scores["char_macro_f1_without_O"] == 0
     # O: 3 right of 5 predicted ([CLS] and [SEP] too) and 3 there.
     assert scores["char_macro_f1"] == pytest.approx(2 * 3 / 8 / 3)
+
+
+def test_klue_gives_labels_that_occur_nowhere_a_perfect_score() -> None:
+    scores = klue_ner([["B-PS"]], [["B-PS"]], types=["PS", "LC"])
+    assert scores["char_macro_f1"] == scores["char_macro_f1_without_O"] == 1
+    assert scores["char_macro_f1_without_O_absent_0"] == 1 / 4
+    tagged = klue_ner([["B-PS"]], [["B-PS"]], types=["PS"], ends=[("B-PS", "O")])
+    assert tagged["entity_macro_f1"] == pytest.approx(2 / 3)
+    assert tagged["char_macro_f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
+    assert tagged["char_macro_f1_without_O"] == 1
+
+
+def test_characters_continue_the_tag_of_their_piece() -> None:
+    tags = character_tags(["O", "B-PS", "I-LC", "O"], [None, (0, 2), (3, 5), (5, 6)], 7)
+    assert tags == ["B-PS", "I-PS", "O", "I-LC", "I-LC", "O", "O"]
 
 
 def test_a_name_counts_once_among_surface_forms() -> None:

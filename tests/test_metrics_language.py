@@ -44,19 +44,19 @@ def test_equals_definition_and_harness(case: dict[str, Any]) -> None:
 
 def test_by_hand() -> None:
     scores = perplexity(
-        [likelihood("a b", [math.log(1 / 2)] * 2), likelihood("가", [math.log(1 / 4)])]
+        [likelihood("a  b", [math.log(1 / 2)] * 2), likelihood("가", [math.log(1 / 4)])]
     )
-    # 4 bits: of 3 tokens, 3 words, 6 bytes, 4 characters.
+    # 4 bits: of 3 tokens, 3 words, 7 bytes, 5 characters.
     assert scores == pytest.approx(
         {
             "mean_nll_per_token": 4 / 3 * math.log(2),
             "bits_per_token": 4 / 3,
-            "bits_per_byte": 4 / 6,
-            "bits_per_character": 1,
+            "bits_per_byte": 4 / 7,
+            "bits_per_character": 4 / 5,
             "token_perplexity": 2 ** (4 / 3),
             "word_perplexity": 2 ** (4 / 3),
-            "byte_perplexity": 2 ** (4 / 6),
-            "character_perplexity": 2,
+            "byte_perplexity": 2 ** (4 / 7),
+            "character_perplexity": 2 ** (4 / 5),
         }
     )
 

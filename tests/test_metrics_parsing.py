@@ -76,6 +76,32 @@ def test_conll18_by_hand() -> None:
     assert scores["Tokens"].aligned_accuracy is None
 
 
+def test_conll18_aligns_words_of_one_token_by_their_forms() -> None:
+    def word(i: str, form: str, lemma: str, head: str, relation: str) -> str:
+        return "\t".join([i, form, lemma, "X", "_", "_", head, relation, "_", "_"]) + "\n"
+
+    token = "1-3\tdunno" + "\t_" * 8 + "\n"
+    gold = token + word("1", "do", "do", "3", "aux:neg") + word("2", "not", "_", "3", "advmod")
+    gold += word("3", "know", "know", "0", "root") + word("4", "it", "it", "3", "obj") + "\n"
+    system = "1-2\tdunno" + "\t_" * 8 + "\n" + word("1", "Not", "no", "2", "advmod")
+    system += word("2", "know", "knew", "0", "root") + word("3", "it", "it", "2", "obj:x") + "\n"
+    scores = conll18(gold, system)
+    assert scores["Words"].counts.as_tuple() == (3, 3, 4)  # not, know, it
+    assert scores["Tokens"].counts.as_tuple() == (2, 2, 2)
+    assert scores["UAS"].counts.right == scores["LAS"].counts.right == 3
+    assert scores["Lemmas"].counts.right == 2  # where gold has none, any is right
+    assert scores["CLAS"].counts.as_tuple() == (3, 3, 3)
+    assert scores["MLAS"].counts.right == 2  # the verb lacks its auxiliary
+    assert scores["BLEX"].counts.right == 2
+
+
+def test_klue_takes_rare_relations_for_one() -> None:
+    names = [f"R{i}" for i in range(18)]
+    gold = [Tree([0, 1, 1], ["R14", "R15", "R17"])]
+    scores = klue_dp(gold, [Tree([0, 1, 1], ["R15", "R16", "R17"])], names)
+    assert (scores["las"], scores["las_micro_f1"]) == (1 / 3, 2 / 3)
+
+
 def test_attachment_by_hand() -> None:
     gold = [Tree([2, 0, 2], ["a", "root", "b"]), Tree([0], ["root"])]
     found = [Tree([2, 0, 1], ["b", "root", "b"]), Tree([0], ["root"])]

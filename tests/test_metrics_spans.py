@@ -213,8 +213,8 @@ def test_bootstrap_covers_the_mean_and_repeats() -> None:
     values = [1.0, 0.9] * 35 + [0.05, 0.0] * 15
     low, high = bootstrap(values)
     mean, error = statistics.fmean(values), statistics.pstdev(values) / 10  # of 100 values
-    assert low == pytest.approx(mean - 1.96 * error, abs=0.01)
-    assert high == pytest.approx(mean + 1.96 * error, abs=0.01)
+    assert low == pytest.approx(mean - 1.96 * error, abs=0.008)
+    assert high == pytest.approx(mean + 1.96 * error, abs=0.008)
     assert bootstrap(values) == (low, high) != bootstrap(values, seed=1)
     narrow = bootstrap(values, level=0.5)
     assert low < narrow[0] < mean < narrow[1] < high

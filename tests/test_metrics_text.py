@@ -57,6 +57,11 @@ def test_bleu_by_hand() -> None:
     assert "tok:13a" in result.signature
 
 
+def test_a_short_text_has_no_bleu_but_among_texts() -> None:
+    result = translation_score([["a b"]], ["a b"])
+    assert (result.score, result.per_example[0]) == (0, pytest.approx(100))
+
+
 def test_the_better_of_two_references_counts() -> None:
     both = translation_score([["로봇이 간다", "로봇은 갔다"]], ["로봇은 갔다"], "chrf")
     assert both.score == pytest.approx(100)
