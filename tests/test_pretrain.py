@@ -1,5 +1,6 @@
 """``jeoni pretrain``: from text to a model that others load, by way of a store."""
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import objective_parts as parts
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
 from jeoni.data.batching import BatchConfig
-from jeoni.models import describe, hub
-from jeoni.recipes import named
+from jeoni.data.token_store import TokenStore
+from jeoni.models import hub
+from jeoni.objectives._batches import StoreBatches
+from jeoni.objectives._sentinels import sentinels
+from jeoni.recipes import named, pretrain_pages
 from jeoni.recipes.pretrain import pretrain
 from jeoni.training import log
 
@@ -249,27 +253,90 @@ def test_more_short_steps_than_the_text_gives(text: Path, tmp_path: Path) -> Non
         pretrain({**recipe, "short": {"length": 12, "steps": 10000}})
 
 
-def test_operations_count_what_a_decoder_reads(text: Path, tmp_path: Path) -> None:
-    """As much as torch counts, forward, in a step of the same batches."""
+@pytest.mark.parametrize(
+    ("family", "objective"),
+    [
+        ("bert", "masked_lm"),
+        ("electra", "replaced_token"),
+        ("gpt2", "causal_lm"),
+        ("xlnet", "permuted_lm"),
+        ("t5", "span_corruption"),
+    ],
+)
+def test_operations_of_an_objective(family: str, objective: str, tmp_path: Path) -> None:
+    """As many as torch counts, forward: a decoder's, a second stream's and a generator's, too."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from jeoni.objectives import _mixture
-    from jeoni.objectives._batches import StoreBatches
-    from jeoni.recipes import pretrain_pages
-
-    model = parts.model("t5")
-    mixture = _mixture.build({"span_corruption": 1.0}, model, seed=0)
+    model = parts.model(family)
+    mixture = parts.mixture(objective, model)
     store = parts.store(tmp_path / "store", model.tokenizer)
     batches = StoreBatches(store, mixture, length=32, config=BatchConfig(size=8), seed=0)
-    a_token = pretrain_pages.flops_per_token(mixture, 32)
-    counted = []
-    for step in range(batches.steps(0)):
-        for batch in batches.get(0, step):
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                model(batch)
-            counted.append(counter.get_total_flops())
-    # Training is three times forward; the vocabulary is not in what was counted.
-    body = describe.operations(model, 32).body / describe.operations(model, 32).forward
-    assert batches.operations_a_step(a_token) * body / 3 == pytest.approx(
-        sum(counted) / len(counted), rel=0.25
+    read = [batch for step in batches.sample() for batch in step]
+    mixture.module.train().requires_grad_(False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for batch in read:
+            mixture(batch)
+    # Training is three times forward. (Torch counts masked pairs, too; and the second stream has no keys
+    # and values of its own, which we count.)
+    counted = pretrain_pages.operations(mixture, 32, read) / 3
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.2)
+
+
+def test_a_part_of_the_text(text: Path, tmp_path: Path) -> None:
+    """Whole documents, in their order; less is part of more, and what is held out stays."""
+    found = {}
+    for fraction in (0.25, 0.5, 1.0):
+        data = {"text": str(text), "held_out": 0.2, "fraction": fraction}
+        out = tmp_path / str(fraction)
+        result = pretrain({**settings(text, out, objectives="masked_lm"), "data": data})
+        found[fraction] = result.results["data"]
+    assert len({facts["held_out_tokens"] for facts in found.values()}) == 1
+    whole, *parts_ = sorted(
+        (tmp_path / "texts").rglob("tokens.bin"), key=lambda p: -len(p.read_bytes())
     )
+    stores = [TokenStore(p.parent) for p in (whole, *parts_) if p.parent.name != "heldout"]
+    documents = [
+        [store.ids[a:b].tolist() for a, b in itertools.pairwise(store.documents.tolist())]
+        for store in stores
+    ]
+    assert [len(d) for d in documents] == [found[f]["train_documents"] for f in (1.0, 0.5, 0.25)]
+    assert [d for d in documents[0] if d in documents[1]] == documents[1]
+    assert [d for d in documents[1] if d in documents[2]] == documents[2]
+    assert 0 < len(documents[2]) < len(documents[1]) < len(documents[0])
+    for store in stores:
+        assert set(store.documents.tolist()) <= set(store.sentences.tolist())
+    sentences = [set(np.diff(store.sentences).tolist()) for store in stores]
+    assert sentences[1] <= sentences[0]
+
+
+def test_too_small_a_part(text: Path, tmp_path: Path) -> None:
+    recipe = settings(text, tmp_path / "run", objectives="masked_lm")
+    data = {**recipe["data"], "fraction": 1e-9}
+    with pytest.raises(UserError, match="is none"):
+        pretrain({**recipe, "data": data})
+
+
+def test_spare_rows_are_sentinels(text: Path, tmp_path: Path) -> None:
+    """Span corruption with a vocabulary that has none; the model knows them when it is read again."""
+    common = {
+        **settings(text, tmp_path / "bert"),
+        "objectives": "masked_lm",
+        "model": "bert-L2-H128",
+    }
+    common["spec"] = SPEC
+    pretrain(common)
+    (store,) = (p for p in (tmp_path / "texts").iterdir() if (p / "train").is_dir())
+    spec = {"layers": 1, "decoder_layers": 1, "hidden": 32, "heads": 2, "head_size": 16}
+    recipe = {
+        **SMALL,
+        "model": "t5-small",
+        "spec": spec,
+        "data": str(store),
+        "objectives": "span_corruption",
+    }
+    with pytest.raises(UserError, match=r"tokenizer\.spare"):
+        pretrain({**recipe, "tokenizer": {}, "out": str(tmp_path / "none")})
+    result = pretrain({**recipe, "tokenizer": {"spare": 8}, "out": str(tmp_path / "some")})
+    model = hub.load(result.folder)
+    assert model.spec.vocab == model.tokenizer.vocab_size + 8
+    assert len(sentinels(model)) == 8

@@ -10,7 +10,7 @@ def study(
         list[str],
         typer.Argument(
             metavar="STUDY|KEY=VALUE",
-            help="A study that comes with jeoni (objectives) or a file, and settings.",
+            help="A study that comes with jeoni (objectives, text) or a file, and settings.",
         ),
     ],
     out: Annotated[str | None, typer.Option(help="Folder of all runs and results.")] = None,
@@ -28,10 +28,14 @@ def study(
 
         JEONI_DATA=FOLDER jeoni study objectives common.data.store=corpus
 
-    A first look, one seed:
+    Transfer against the amount of text:
+
+        JEONI_DATA=FOLDER jeoni study text common.data.store=corpus
+
+    A first look, one seed, on a small machine:
 
         JEONI_DATA=FOLDER jeoni study objectives common.data.store=corpus \\
-            "seeds=[1]" common.flops=1e13
+            "seeds=[1]" common.flops=1e12 common.spec.hidden=128
     """
     from jeoni.base.files import read_json
     from jeoni.cli import arguments as given

@@ -219,18 +219,26 @@ def parameters(model: Model) -> Parameters:
     )
 
 
-def operations(model: Model, length: int) -> Operations:
-    """Operations a token in sequences of ``length`` tokens; see ``assumptions``."""
-    share = _stacks(model)
-    body = cost.forward_flops(model.backbone, length) / share
-    heads = sum(_head_flops(model, kind, length) for kind in model.heads) / share
+def operations(model: Model, length: int, shares: Mapping[str, float] | None = None) -> Operations:
+    """Operations a token in sequences of ``length`` tokens; see ``assumptions``.
+
+    Args:
+        model: whose.
+        length: tokens of a sequence.
+        shares: of heads by kind, for how many of the tokens (read or written) they are computed, where it
+            is known better.
+    """
+    stacks = _stacks(model)
+    body = cost.forward_flops(model.backbone, length) / stacks
+    known = {kind: _share(kind, length) / stacks for kind in model.heads} | dict(shares or {})
+    heads = sum(known[kind] * _head_flops(model, kind, length) for kind in model.heads)
     forward = body + heads
     training = (1 + cost.BACKWARD) * forward
     return Operations(
         sequence=length,
         forward=forward,
         body=body,
-        attention=cost.attention_flops(model.backbone, length) / share,
+        attention=cost.attention_flops(model.backbone, length) / stacks,
         heads=heads,
         training=training,
         per_parameter=training / max(hub.parameter_count(model), 1),
@@ -312,7 +320,7 @@ def _head_flops(model: Model, kind: str, length: int) -> float:
     flops = cost.forward_flops(head, length)
     if kind in VOCABULARY and getattr(head, "out", None) is None:
         flops += 2 * model.spec.width * model.spec.vocab
-    return _share(kind, length) * flops
+    return flops
 
 
 def _stacks(model: Model) -> int:

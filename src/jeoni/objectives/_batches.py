@@ -54,16 +54,12 @@ class StoreBatches:
         """Optimizer steps of an epoch."""
         return len(self._epoch(epoch)[1])
 
-    def operations_a_step(self, a_token: float) -> float:
-        """Of an optimizer step on average, from what some steps read and write.
-
-        Args:
-            a_token: operations of a token in training.
-        """
+    def sample(self, most: int = 8) -> list[list[Batch]]:
+        """The batches of some steps, evenly from an epoch."""
         epoch = 1 if self.short else 0
-        chosen = np.linspace(0, self.steps(epoch) - 1, min(self.steps(epoch), 8)).astype(int)
-        read = sum(tokens_read(batch) for step in chosen for batch in self.get(epoch, int(step)))
-        return a_token * read / len(chosen)
+        count = self.steps(epoch)
+        chosen = np.linspace(0, count - 1, min(count, most)).astype(int).tolist()
+        return [self.get(epoch, step) for step in chosen]
 
     def get(self, epoch: int, step: int, rank: int = 0, world: int = 1) -> list[Batch]:
         """This rank's micro-batches of a step: every ``world``-th sequence of it."""
@@ -87,11 +83,6 @@ class StoreBatches:
                 hint="give more text, smaller batches, or fewer steps",
             )
         return chunks, steps[: first[0]] if first else steps
-
-
-def tokens_read(batch: Batch) -> int:
-    """Tokens that the model computes for a batch: of an encoder and of a decoder."""
-    return sum(batch.lengths) + (sum(batch.decoder.lengths) if batch.decoder else 0)
 
 
 def held_out(

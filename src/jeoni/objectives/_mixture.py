@@ -96,6 +96,14 @@ class Mixture:
                 found[f"{part.name}/{number}"] = count
         return found
 
+    def tokens(self, batch: Batch) -> int:
+        """Tokens that the model computes for a batch."""
+        return self._lead.tokens(batch)
+
+    def rows(self, batch: Batch) -> dict[str, float]:
+        """For how many of them each head with a vocabulary is computed."""
+        return {kind: n for part in self.parts for kind, n in part.objective.rows(batch).items()}
+
     def expect(self, counts: Mapping[str, float]) -> None:
         """What ``counts`` adds up to over the global batch that comes next."""
         self._expected = counts

@@ -107,6 +107,14 @@ class Objective(ABC):
     def counts(self, batch: Batch) -> list[float]:
         """Targets of each loss that ``losses`` gives: known before the model has read the batch."""
 
+    def tokens(self, batch: Batch) -> int:
+        """Tokens that the model computes for a batch: of an encoder and of a decoder."""
+        return sum(batch.lengths) + (sum(batch.decoder.lengths) if batch.decoder else 0)
+
+    def rows(self, batch: Batch) -> Mapping[str, float]:
+        """For how many of these heads with a vocabulary are computed, by their kind."""
+        return {}
+
     def run(self, batch: Batch) -> Tensor:
         """What the model makes of a batch: last hidden states ``[N, H]``."""
         hidden: Tensor = self.model(batch)

@@ -29,7 +29,7 @@ def sentinels(model: Model) -> Ints:
     raise UserError(
         "span_corruption: the tokenizer has no sentinels (<extra_id_0>, <extra_id_1>, ...)",
         hint="train one that has: jeoni tokenizer train --kind unigram --like t5; or give a new model "
-        "a larger vocabulary than its tokenizer's: what is over stands for them",
+        "rows that no token has: tokenizer.spare=32",
     )
 
 

@@ -1,5 +1,6 @@
 """What objectives have in common whose model writes tokens: the head, the loss, a decoder's input."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -44,6 +45,10 @@ class Writer(Objective):
     def counts(self, batch: Batch) -> list[float]:
         """Tokens that are written."""
         return [float(len(batch.targets[WRITTEN]))]
+
+    def rows(self, batch: Batch) -> Mapping[str, float]:
+        """As many."""
+        return {HEAD: self.counts(batch)[0]}
 
     def losses(self, hidden: Tensor, batch: Batch) -> list[Part]:
         """Cross-entropy; accuracy too, when the model is not training."""

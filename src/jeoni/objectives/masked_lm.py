@@ -1,5 +1,6 @@
 """Masked language modeling: Devlin et al., "BERT", NAACL 2019, section 3.1."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,10 @@ class MaskedLM(Objective):
     def counts(self, batch: Batch) -> list[float]:
         """Chosen tokens."""
         return [float(len(batch.targets[MASKED]))]
+
+    def rows(self, batch: Batch) -> Mapping[str, float]:
+        """As many."""
+        return {HEAD: self.counts(batch)[0]}
 
     def losses(self, hidden: Tensor, batch: Batch) -> list[Part]:
         """Cross-entropy; accuracy too, when the model is not training."""

@@ -94,6 +94,10 @@ class PermutedLM(Writer):
             chosen[text] = picked[unit]
         return chosen
 
+    def tokens(self, batch: Batch) -> int:
+        """Of both streams."""
+        return super().tokens(batch) + len(batch.targets[PREDICTED])
+
     def run(self, batch: Batch) -> Tensor:
         """States of the second stream, of the predicted tokens, ``[M, H]``."""
         body = cast(TwoStream, self.model.backbone)

@@ -4,6 +4,7 @@ A small generator fills masked places in; the model says of every token whether 
 train together and share embeddings; the generator is dropped when the model is saved.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +79,10 @@ class ReplacedToken(Objective):
     def counts(self, batch: Batch) -> list[float]:
         """Masked tokens for the generator, all tokens for the model."""
         return [float(len(batch.targets[MASKED])), float(sum(batch.lengths))]
+
+    def rows(self, batch: Batch) -> Mapping[str, float]:
+        """Tokens that the generator fills in."""
+        return {FILL: self.counts(batch)[0]}
 
     def run(self, batch: Batch) -> Tensor:
         """The generator's states."""

@@ -1,5 +1,6 @@
 """Span masking and the span-boundary objective: Joshi et al., "SpanBERT", TACL 2020, section 3."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +67,10 @@ class SpanBoundary(Objective):
     def counts(self, batch: Batch) -> list[float]:
         """Tokens of spans, and those of them that the boundaries are asked for."""
         return [float(len(batch.targets[MASKED])), float(len(batch.targets[INSIDE]))]
+
+    def rows(self, batch: Batch) -> Mapping[str, float]:
+        """As many, of two heads."""
+        return dict(zip((FILL, HEAD), self.counts(batch), strict=True))
 
     def losses(self, hidden: Tensor, batch: Batch) -> list[Part]:
         """Both cross-entropies; accuracies too, when the model is not training."""

@@ -33,7 +33,12 @@ TRAIN_ALL = ("auto", "full", "discriminative")
 
 
 def model(
-    recipe: Start, dataset: Dataset | None, *, seed: int, tokenizer: Tokenizer | None = None
+    recipe: Start,
+    dataset: Dataset | None,
+    *,
+    seed: int,
+    tokenizer: Tokenizer | None = None,
+    spare: int = 0,
 ) -> Model:
     """The model to start from: loaded, or a preset with fresh weights.
 
@@ -43,6 +48,7 @@ def model(
         seed: draws what is not loaded.
         tokenizer: a preset's, where it is at hand.
     """
+        spare: rows of a preset's word table that no token has.
     presets = hub.presets(recipe.family)
     if recipe.model not in presets or Path(recipe.model).exists():
         if recipe.spec:
@@ -65,7 +71,7 @@ def model(
     words = tokenizer.vocab_size if tokenizer else recipe.tokenizer.vocab_size
     _check_room(recipe, sizes, replace(spec, vocab=words), hub.presets(family))
     tokenizer = tokenizer or _tokenizer(recipe.tokenizer, dataset)
-    spec = replace(spec, vocab=tokenizer.vocab_size)
+    spec = replace(spec, vocab=tokenizer.vocab_size + spare)
     if spec.decoder_start >= spec.vocab and "decoder_start" not in changes:
         # Of the preset's own vocabulary: Marian counts the padding token, read first, last.
         spec = replace(spec, decoder_start=tokenizer.pad_id or 0)

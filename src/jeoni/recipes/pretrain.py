@@ -97,7 +97,9 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     texts = open_texts(recipe)
     if first:
         run.check_data(folder, texts.marks)
-    model = build.model(recipe, None, seed=recipe.seed, tokenizer=texts.tokenizer).to(device)
+    model = build.model(
+        recipe, None, seed=recipe.seed, tokenizer=texts.tokenizer, spare=recipe.tokenizer.spare
+    ).to(device)
     _check(model, texts, max(recipe.length, recipe.short.length if recipe.short else 0))
     model.keep_head("")  # the objectives put theirs on, with a checkpoint's weights
     mixture = _mixture.build(recipe.objectives, model, seed=recipe.seed)
@@ -184,8 +186,9 @@ def _loop(recipe: PretrainRecipe, mixture: Mixture, batches: StoreBatches) -> Tr
     """The loop's settings, as long as the recipe wants it in the end."""
     loop = recipe.train
     if recipe.flops is not None:
-        a_token = pretrain_pages.flops_per_token(mixture, recipe.length)
-        a_step = batches.operations_a_step(a_token)
+        steps = batches.sample()
+        read = [batch for step in steps for batch in step]
+        a_step = pretrain_pages.operations(mixture, recipe.length, read) / len(steps)
         return loop.model_copy(update={"steps": max(1, round(recipe.flops / a_step))})
     if recipe.short is not None:  # the steps with short sequences are an epoch of their own
         return loop.model_copy(update={"epochs": loop.epochs + 1})

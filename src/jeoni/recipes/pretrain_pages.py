@@ -1,5 +1,6 @@
 """What a pretraining run writes for people: report, model card, speed beside the machine's limit."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from jeoni.base.batch import Batch
 from jeoni.base.limits import matmul_rate
 from jeoni.models import describe
 from jeoni.models.model import Model
-from jeoni.objectives._batches import tokens_read
 from jeoni.objectives._mixture import Mixture
 from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.report.page import Report
@@ -24,12 +24,11 @@ def rate(
 ) -> dict[str, float]:
     """Tokens a second, and operations a second beside those of a plain matrix product.
 
-    Operations are those of the model (``jeoni models show``) in sequences of the recipe's length, with
-    the generator's where there is one, and a decoder's for what ``batches`` have it read. Shorter
-    sequences do a little less; an objective with another rate than BERT's 15%, a little more or less.
+    Operations a token are those of ``batches``, in sequences of the recipe's length; shorter ones do a
+    little less.
     """
-    both = sum(map(tokens_read, batches)) / sum(sum(batch.lengths) for batch in batches)
-    flops = flops_per_token(mixture, recipe.length) * both
+    read = sum(sum(batch.lengths) for batch in batches)
+    flops = operations(mixture, recipe.length, batches) / read
     tokens = result.tokens / max(result.train_seconds, 1e-9)
     spec, device = mixture.model.spec, mixture.model.device
     size = recipe.batch.tokens or recipe.batch.size * recipe.length
@@ -50,10 +49,22 @@ def rate(
     }
 
 
-def flops_per_token(mixture: Mixture, length: int) -> float:
-    """Operations a token in training, of all models that train."""
+def operations(mixture: Mixture, length: int, batches: Sequence[Batch]) -> float:
+    """Operations of training on batches, of all models that train (a generator, too).
+
+    Counted as ``jeoni models show`` does, for the tokens that are read and written and, in the heads with
+    a vocabulary, for those that are predicted.
+
+    Args:
+        mixture: objectives on a model.
+        length: tokens of a sequence, for what attention costs.
+        batches: some, as the objectives make them.
+    """
+    tokens = sum(map(mixture.tokens, batches))
+    rows = sum((Counter(mixture.rows(batch)) for batch in batches), Counter[str]())
+    shares = {kind: count / tokens for kind, count in rows.items()}
     models = [m for m in mixture.module.modules() if isinstance(m, Model)]
-    return sum(describe.operations(m, length).training for m in models)
+    return tokens * sum(describe.operations(m, length, shares).training for m in models)
 
 
 def report(

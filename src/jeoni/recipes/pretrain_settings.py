@@ -36,6 +36,17 @@ class PretrainBatch(BatchConfig):
     micro_tokens: int = Field(8192, ge=1)
 
 
+class PretrainTokenizer(TokenizerConfig):
+    """A preset's tokenizer.
+
+    Attributes:
+        spare: rows of the word table that no token has. Span corruption takes them for sentinels, where
+            the vocabulary has none.
+    """
+
+    spare: int = Field(0, ge=0)
+
+
 class CorpusConfig(Config):
     """Which text.
 
@@ -45,12 +56,14 @@ class CorpusConfig(Config):
             beside the run folder first. ``wiki-en`` and ``wiki-ko`` are samples that come with jeoni.
         held_out: share of the documents of ``text`` that is not trained on.
         held_out_tokens: tokens of the held-out text that are looked at, at most.
+        fraction: share of the other documents that is trained on; a smaller share is part of a larger one.
     """
 
     store: str | None = None
     text: tuple[str, ...] = ()
     held_out: float = Field(0.01, gt=0, lt=1)
     held_out_tokens: int = Field(100_000, ge=1)
+    fraction: float = Field(1.0, gt=0, le=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +113,7 @@ class PretrainRecipe(Config):
     family: str | None = None
     init: Literal["pretrained", "random"] = "pretrained"
     spec: dict[str, Any] | None = None
-    tokenizer: TokenizerConfig = TokenizerConfig()
+    tokenizer: PretrainTokenizer = PretrainTokenizer()
     objectives: dict[str, Any] = Field(default_factory=lambda: {"masked_lm": 1.0})
     data: CorpusConfig
     length: int = Field(128, ge=4)

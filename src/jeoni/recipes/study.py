@@ -1,5 +1,6 @@
 """Comparisons: several ways to pretrain at the same budget, each transferred to the same tasks."""
 
+import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from jeoni.base import lookup
 from jeoni.base.config import Config, gather, parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import write_json
+from jeoni.recipes import finetune as finetuning
 from jeoni.recipes import named, study_pages
-from jeoni.recipes.finetune import finetune
-from jeoni.recipes.pretrain import pretrain
+from jeoni.recipes import pretrain as pretraining
 
 SCRATCH = "from scratch"
 
@@ -41,10 +42,11 @@ class StudyRecipe(Config):
 
     Attributes:
         common: settings of pretraining that all ways share (``data``, ``length``, ``flops``, ...).
-        ways: from name to the settings that are its own (``model``, ``objectives``, ...).
+        ways: from name to the settings that are its own (``model``, ``objectives``, ...), on top of the
+            common ones, section by section.
         tasks: from name to settings of fine-tuning (``data``, ``train``, ...).
         seeds: of pretraining and of fine-tuning.
-        scratch: fine-tune each way's architecture from random weights, too.
+        scratch: fine-tune from random weights, too: of ways with the same architecture, the first.
         claims: what is published about these ways.
         out: folder of all runs and results.
     """
@@ -60,13 +62,18 @@ class StudyRecipe(Config):
 
 @dataclass(frozen=True)
 class Score:
-    """One model on one task."""
+    """One model on one task.
+
+    Attributes:
+        tokens: of the text that the model was pretrained on; 0: none.
+    """
 
     way: str
     task: str
     seed: int
     metric: str
     value: float
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,11 @@ def resolve(
     """The validated recipe; claims must be about ways and tasks that are there."""
     values, where = gather(named.found(recipe, named.STUDIES), overrides, settings)
     full = parse(StudyRecipe, values, where=where)
-    ways = [*full.ways, *(_scratch(way, full) for way in full.ways if full.scratch)]
+    for way in full.ways:  # a mistake in the last one is not found hours later
+        pretraining.resolve(_settings(full, way), [], {})
+    for settings_of_task in full.tasks.values():
+        finetuning.resolve({**settings_of_task, "model": ""}, [], {})
+    ways = [*full.ways, *from_scratch(full)]
     for claim in full.claims:
         for name, known in (
             *((way, ways) for way in (claim.better, claim.than)),
@@ -136,32 +147,60 @@ def resolve(
 
 def _scores(recipe: StudyRecipe, folder: Path) -> Iterator[Score]:
     """All runs, seed by seed, so that an early look is at all ways."""
+    random = {way: name for name, way in from_scratch(recipe).items()}
     for seed in recipe.seeds:
-        for way, own in recipe.ways.items():
+        for way in recipe.ways:
             place = folder / "pretrain" / f"{_safe(way)}-{seed}"
-            trained = pretrain({**recipe.common, **own, "seed": seed, "out": str(place)})
-            model = trained.folder / "model"
-            yield from _transferred(recipe, way, model, "pretrained", seed, folder)
-            if recipe.scratch:
-                name = _scratch(way, recipe)
-                yield from _transferred(recipe, name, model, "random", seed, folder)
+            own = {"seed": seed, "out": str(place)}
+            trained = pretraining.pretrain({**_settings(recipe, way), **own})
+            start = {"model": str(trained.folder / "model"), "seeds": [seed]}
+            tokens = trained.results["data"]["train_tokens"]
+            yield from _transferred(recipe, way, start, folder, tokens)
+            if way in random:
+                yield from _transferred(recipe, random[way], {**start, "init": "random"}, folder)
 
 
-def _scratch(way: str, recipe: StudyRecipe) -> str:
-    """What a way's architecture with random weights is called."""
-    return f"{way}, {SCRATCH}" if len(recipe.ways) > 1 else SCRATCH
+def from_scratch(recipe: StudyRecipe) -> dict[str, str]:
+    """The architectures: what each is called without pretraining, and the first way that has it."""
+    if not recipe.scratch:
+        return {}
+    first: dict[str, str] = {}
+    for way in recipe.ways:
+        settings = _settings(recipe, way)
+        data = {k: v for k, v in dict(settings.get("data") or {}).items() if k != "fraction"}
+        built = [settings.get(key) for key in ("model", "family", "spec", "tokenizer")]
+        first.setdefault(json.dumps([*built, data], sort_keys=True), way)
+    if len(first) == 1:
+        return {SCRATCH: next(iter(first.values()))}
+    return {f"{way}, {SCRATCH}": way for way in first.values()}
+
+
+def _settings(recipe: StudyRecipe, way: str) -> dict[str, Any]:
+    """Those of a way on top of the common ones."""
+    found: dict[str, Any] = {}
+    for given in (recipe.common, recipe.ways[way]):
+        values = {"data": {"store": given["data"]}} if isinstance(given.get("data"), str) else {}
+        found = _over(found, {**given, **values})
+    return found
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two mappings as one; what is a section in both, is so again."""
+    both = {key for key in below.keys() & above.keys() if isinstance(below[key], Mapping)}
+    inner = {k: _over(below[k], above[k]) for k in both if isinstance(above[k], Mapping)}
+    return {**below, **above, **inner}
 
 
 def _transferred(
-    recipe: StudyRecipe, way: str, model: Path, init: str, seed: int, folder: Path
+    recipe: StudyRecipe, way: str, start: Mapping[str, Any], folder: Path, tokens: int = 0
 ) -> Iterator[Score]:
     """A pretrained model, or its architecture alone, on every task."""
+    (seed,) = start["seeds"]
     for task, settings in recipe.tasks.items():
         place = folder / "tasks" / _safe(task) / f"{_safe(way)}-{seed}"
-        start = {"model": str(model), "init": init, "seeds": [seed], "out": str(place)}
-        results = finetune({**settings, **start}).results
+        results = finetuning.finetune({**settings, **start, "out": str(place)}).results
         metric = results["main_metric"]
-        yield Score(way, task, seed, metric, results["metrics"][metric])
+        yield Score(way, task, seed, metric, results["metrics"][metric], tokens)
 
 
 def _safe(name: str) -> str:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.report.page import Report
-from jeoni.report.sections import Bars, KeyValues, Section, Table
+from jeoni.report.sections import Bars, Curves, KeyValues, Section, Table
+
+X = "tokens of text"
 
 
 def report(found: Mapping[str, Any], path: Path) -> Path:
-    """Table and bars of all ways, claims beside what was found, configuration.
+    """Table and bars of all ways, scores against text, claims beside what was found, configuration.
 
     Args:
         found: what ``results.json`` holds.
@@ -23,7 +25,9 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
             f"Median (smallest to largest) of {len(seeds)} seeds",
             ("pretrained with", *(f"{task}, {metrics[task]}" for task in tasks)),
             [(way, *(_cell(row.get(task)) for task in tasks)) for way, row in table.items()],
+            note="From scratch: the architecture of the way that is named, and of all that have the same.",
         ),
+        *amounts(found, metrics),
         *(
             Bars(
                 f"{task}: {metrics[task]}",
@@ -50,6 +54,32 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
     return Report(
         "Ways to pretrain, compared", f"seeds {', '.join(map(str, seeds))}", sections
     ).write(path)
+
+
+def amounts(found: Mapping[str, Any], metrics: Mapping[str, str]) -> list[Section]:
+    """Scores of every seed against the amount of text, where ways were pretrained on more or less of it.
+
+    Args:
+        found: what ``results.json`` holds.
+        metrics: of each task.
+    """
+    ways = found["recipe"]["ways"].values()
+    if len({(own.get("data") or {}).get("fraction", 1) for own in ways}) < 2:
+        return []
+    ends = [score["tokens"] for score in found["scores"] if score["tokens"]]
+    charts: list[Section] = []
+    for task, metric in metrics.items():
+        rows = []
+        for way, row in found["table"].items():
+            tokens = {s["tokens"] for s in found["scores"] if s["way"] == way} - {0}
+            which = "pretrained" if tokens else way
+            for place in tokens or {min(ends), max(ends)}:  # from scratch: a level line
+                for name, value in zip(("median", "smallest", "largest"), row[task], strict=True):
+                    line = which if name == "median" else f"{which}, {name}"
+                    rows.append({X: place, metric: value, "which": line})
+        title = f"{task}: {metric} against the text pretrained on"
+        charts.append(Curves(title, rows, X, metric, "which", y_format=".3g", x_log=True))
+    return charts
 
 
 def _cell(value: list[float] | None) -> str:

@@ -12,6 +12,7 @@ from jeoni.base import rng
 from jeoni.base.errors import UserError
 from jeoni.data.prepare.pipeline import prepare
 from jeoni.data.prepare.settings import PrepareConfig
+from jeoni.data.store_part import write_part
 from jeoni.data.token_store import TokenStore
 from jeoni.models import hub
 from jeoni.recipes import build
@@ -60,7 +61,7 @@ def open_texts(recipe: PretrainRecipe) -> Texts:
             hint="data.text=FILE, or data.store=FOLDER as jeoni data prepare FOLDER FILES... writes it",
         )
     place = Path(data.store).expanduser() if data.store is not None else _prepared(recipe)
-    train_store, held_out = TokenStore(place / TRAIN), TokenStore(place / HELD_OUT)
+    train_store, held_out = TokenStore(_part(recipe, place / TRAIN)), TokenStore(place / HELD_OUT)
     own = place / TOKENIZER
     facts = {
         "store": str(place),
@@ -69,7 +70,7 @@ def open_texts(recipe: PretrainRecipe) -> Texts:
         "held_out_tokens": len(held_out),
     }
     tokenizer = Tokenizer.from_folder(own) if own.is_dir() else None
-    marks = {"text": place / TRAIN / MARK, "held-out text": place / HELD_OUT / MARK}
+    marks = {"text": train_store.folder / MARK, "held-out text": held_out.folder / MARK}
     return Texts(train_store, held_out, tokenizer, facts, marks)
 
 
@@ -80,7 +81,7 @@ def _prepared(recipe: PretrainRecipe) -> Path:
     facts = {
         "text": [str(Path(name).resolve()) for name in inputs],
         "held_out": recipe.data.held_out,
-        "tokenizer": recipe.tokenizer.model_dump(mode="json"),
+        "tokenizer": recipe.tokenizer.model_dump(mode="json", exclude={"spare"}),
         "like": like if like is not None else str(_start(recipe)),
     }
     mark = f"{rng.derive(json.dumps(facts, sort_keys=True)):x}"[:8]
@@ -93,10 +94,30 @@ def _prepared(recipe: PretrainRecipe) -> Path:
             held_out=recipe.data.held_out,
         )
         prepare(config, place, show=True)
-    # Other ranks may wait for longer than processes wait for each other when they connect.
-    while not (place / REPORT).is_file():
+    return _there(place, REPORT)
+
+
+def _part(recipe: PretrainRecipe, whole: Path) -> Path:
+    """The store that is trained on: all, or a part of it, beside the runs."""
+    fraction = recipe.data.fraction
+    if fraction == 1:
+        return whole
+    store = TokenStore(whole)
+    mark = f"{rng.derive((whole / MARK).read_text(encoding='utf-8'), str(fraction)):x}"[:8]
+    place = recipe.folder().parent / "texts" / f"{whole.parent.name}-part-{mark}"
+    if distributed.rank() == 0 and not place.exists():
+        write_part(store, place, fraction)
+    return _there(place, MARK)
+
+
+def _there(folder: Path, file: str) -> Path:
+    """The folder, as soon as the first process has written its last file.
+
+    Others may wait for longer than processes wait for each other when they connect.
+    """
+    while not (folder / file).is_file():
         time.sleep(0.2)
-    return place
+    return folder
 
 
 def _located(name: str) -> str:
