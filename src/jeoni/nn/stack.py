@@ -12,6 +12,12 @@ from jeoni.nn.positions import RelativeBias
 from jeoni.ops.dropout import Dropout
 
 
+def blocks(module: nn.Module) -> list[nn.Module]:
+    """The blocks of every stack in a module."""
+    stacks = [part for part in module.modules() if isinstance(part, Stack)]
+    return [block for stack in stacks for block in stack.blocks]
+
+
 class Stack(nn.Module):
     """Blocks one after the other; a last norm where the blocks normalize their input only.
 

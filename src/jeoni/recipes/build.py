@@ -23,6 +23,7 @@ from jeoni.tasks import _find as tasks
 from jeoni.tasks._task import Task
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.training import train_wordpiece
+from jeoni.training import distributed
 from jeoni.training.optimizer import ParamGroup
 from jeoni.transfer._strategy import Strategy
 
@@ -119,6 +120,7 @@ def _check_room(
         spec,
         device=runtime.device(recipe.device),
         trains=strategy in TRAIN_ALL or (strategy == "frozen" and fresh),
+        ranks=distributed.world() if recipe.train.shard else 1,
         presets={name: size for name, (_, size) in (presets or {}).items()},
     )
 

@@ -16,6 +16,7 @@ from jeoni.data.batching import EpochBatches
 from jeoni.data.catalog import Dataset, open_dataset
 from jeoni.data.kinds import KINDS
 from jeoni.evaluation.runner import Evaluation
+from jeoni.nn.stack import blocks
 from jeoni.recipes import card, pages, results, run
 from jeoni.recipes.parts import Parts, Shared, assemble
 from jeoni.recipes.settings import FinetuneRecipe
@@ -185,6 +186,7 @@ def _train(parts: Parts) -> tuple[FitResult, Evaluation]:
         device=task.model.device,
         tensorboard=recipe.tensorboard,
         description=f"training (seed {parts.seed})" if len(recipe.seeds) > 1 else "training",
+        blocks=blocks(task.module),
     )
     # The last evaluation was of the weights that are kept, unless earlier ones were better.
     if latest and result.best_step in (None, result.steps):

@@ -15,7 +15,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_text
 from jeoni.data.token_store import fingerprint
 from jeoni.models.model import Model
-from jeoni.nn.stack import Stack
+from jeoni.nn.stack import Stack, blocks
 from jeoni.objectives import _mixture
 from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._mixture import Mixture
@@ -104,6 +104,12 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     model.keep_head("")  # the objectives put theirs on, with a checkpoint's weights
     mixture = _mixture.build(recipe.objectives, model, seed=recipe.seed)
     mixture.module.to(device)
+    if recipe.train.shard and mixture.whole:
+        raise UserError(
+            f"train.shard: {', '.join(recipe.objectives)} compares the sequences of a step, and processes "
+            "read theirs in parts of their own number",
+            hint="train.shard=false gives every process all of the model",
+        )
     groups = optimizer.default_groups(mixture.module)
     if first:
         if on_groups is not None:
@@ -179,6 +185,7 @@ def _train(
         device=mixture.model.device,
         tensorboard=recipe.tensorboard,
         description="pretraining",
+        blocks=blocks(mixture.module),
     )
 
 

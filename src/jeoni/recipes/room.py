@@ -30,6 +30,7 @@ def check(
     device: "torch.device",
     trains: bool,
     presets: Mapping[str, ArchSpec],
+    ranks: int = 1,
 ) -> None:
     """See that the model's weights, and what trains them, fit in the memory that is free.
 
@@ -42,19 +43,20 @@ def check(
         device: where it will train.
         trains: whether every weight will, as far as is known now.
         presets: others of the family, where that is what the model is.
+        ranks: processes that divide what trains the weights among them.
 
     Raises:
         UserError: it does not fit; with what it needs, what is free, and what would fit.
     """
     count, free = _numbers(family, spec), available(device)
-    each, processes = WEIGHT + TRAINED * trains, _processes(device)
+    each, processes = WEIGHT + TRAINED * trains / ranks, _processes(device)
     needed = each * count * processes
     if free is None or needed <= free:
         return
     what = "weights, gradients and optimizer" if trains else "weights"
     times = f" in each of {processes} processes" if processes > 1 else ""
     raise UserError(
-        f"{name} is too large to train here: its {what} need {_bytes(needed)} of memory ({each} bytes "
+        f"{name} is too large to train here: its {what} need {_bytes(needed)} of memory ({each:g} bytes "
         f"for each of {count:,} numbers{times}), and {_bytes(free)} are free on {device}",
         hint="; ".join(_ways(name, count, trains, free / processes, _sizes(family, presets))),
     )

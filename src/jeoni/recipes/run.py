@@ -23,6 +23,7 @@ FREE = (
     "tensorboard",
     *(f"train.{k}" for k in ("threads", "log_every", "save_every", "save_every_minutes", "keep")),
     "train.max_skips",
+    "train.shard",
 )
 """Settings that do not change what comes out: a run may go on with others."""
 
