@@ -14,8 +14,9 @@ from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data import cards
 from jeoni.data.catalog import DataConfig, Dataset, available, open_dataset
+from jeoni.data.readers import FORMATS
 from jeoni.data.record import Record
-from jeoni.data.standard import label_index
+from jeoni.data.standard import Columns, label_index
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -63,6 +64,14 @@ def write_squad(name: str, titles: int = 4, questions: int = 5, **extra: Any) ->
 
 # The cards
 
+METRICS = {
+    "classification": {"accuracy", "macro_f1", "f1", "matthews_corrcoef"},
+    "regression": {"pearson", "spearman"},
+    "tagging": {"entity_f1", "klue_ner", "tag_accuracy"},
+    "multiple_choice": {"accuracy"},
+    "span_qa": {"squad_v1", "squad_v2", "korquad_v1"},
+}
+
 
 @pytest.mark.parametrize("name", cards.names())
 def test_every_card_is_whole(name: str) -> None:
@@ -70,7 +79,13 @@ def test_every_card_is_whole(name: str) -> None:
     assert card.description
     assert card.licence
     assert card.package or card.hf
-    assert (card.metric == "accuracy") == (card.task == "classification") == bool(card.labels)
+    assert bool(card.labels) == (card.task in ("classification", "tagging"))
+    assert card.metric in METRICS[card.task]
+    assert all(card.columns.values())
+    Columns(**card.columns)  # no other fields
+    assert set(card.formats.values()) <= FORMATS.keys()
+    for published in card.published:
+        assert all(0 < score <= 100 for m in published.scores.values() for score in m.values())
     lines = (cards.HERE / "datasets" / f"{name}.yaml").read_text().splitlines()
     assert 6 <= len(lines) <= 15
 
@@ -166,7 +181,11 @@ def test_available() -> None:
     Path("nsmc/test.parquet").write_text("broken")
     entries = {entry.name: entry for entry in available(".")}
     assert entries.keys() == set(cards.names())
-    assert {name for name, e in entries.items() if e.at_hand} == {"nsmc", "squad-sample", "wiki-ko-qa"}
+    assert {name for name, e in entries.items() if e.at_hand} == {
+        "nsmc",
+        "squad-sample",
+        "wiki-ko-qa",
+    }
     nsmc = entries["nsmc"]
     assert nsmc.rows == {"train": 1, "test": None}
     assert entries["squad"].files == {"train": (), "dev": ()}

@@ -30,6 +30,7 @@ NAMES = [
     "prepare",
     "pretrain",
     "study",
+    "tag",
 ]
 HEAVY = ["torch", "numpy", "pyarrow", "sklearn", "transformers", "altair", "pydantic", "typer"]
 

@@ -15,6 +15,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.convert(...)      a checkpoint written anew, in today's names and files
     jeoni.answer(...)       ask a question about a passage
     jeoni.classify(...)     label a text
+    jeoni.tag(...)          find entities in a text, or tag its words
     jeoni.study(...)        ways to pretrain, compared at equal budgets
     jeoni.generate(...)     go on from a text, or answer to it
 """
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from jeoni.recipes.pretrain import pretrain
     from jeoni.recipes.study import study
     from jeoni.serving.predictor import answer, classify
+    from jeoni.serving.tagger import tag
     from jeoni.serving.writer import generate
 
 __version__ = "0.1.0"
@@ -55,6 +57,7 @@ _WHERE = {
     "prepare": "jeoni.recipes.prepare",
     "pretrain": "jeoni.recipes.pretrain",
     "study": "jeoni.recipes.study",
+    "tag": "jeoni.serving.tagger",
 }
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "prepare",
     "pretrain",
     "study",
+    "tag",
 ]
 
 

@@ -31,15 +31,10 @@ def classify(
 
         jeoni classify --model runs/RUN "정말 재미있는 영화였다" "시간이 아깝다"
     """
-    from jeoni.base.files import decode
     from jeoni.cli import show
     from jeoni.serving.predictor import classify as label
 
-    if texts == ["-"]:
-        import sys
-
-        text = decode(sys.stdin.buffer.read(), "standard input")
-        texts = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+    texts = lines(texts)
     found = label(
         model,
         texts,
@@ -52,3 +47,15 @@ def classify(
         return
     rows = [(t, f.label, f"{f.probability:.1%}") for t, f in zip(texts, found, strict=True)]
     show.table("", ("text", "label", "probability"), rows)
+
+
+def lines(texts: list[str]) -> list[str]:
+    """The texts, or the lines of standard input."""
+    import sys
+
+    from jeoni.base.files import decode
+
+    if texts != ["-"]:
+        return texts
+    text = decode(sys.stdin.buffer.read(), "standard input")
+    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]

@@ -98,6 +98,8 @@ def finetune(
         typer.echo(
             f'Ask it:  jeoni answer --model {result.folder}{own} --question "..." --context "..."'
         )
+    elif result.results.get("task") == "tagging":
+        typer.echo(f'Use it:  jeoni tag --model {result.folder}{own} "a text"')
     elif result.results.get("task") == "regression":
         typer.echo(f"Use it:  jeoni predict --model {result.folder}{own} data.test=FILE")
     else:

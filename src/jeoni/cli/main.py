@@ -24,6 +24,7 @@ from jeoni.cli import (
     predict,
     pretrain,
     study,
+    tag,
     tokenizer,
 )
 
@@ -43,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    pretrain, finetune, evaluate, compare, predict, answer, classify, generate, study, plan, convert,
+    pretrain, finetune, evaluate, compare, predict, answer, classify, tag, generate, study, plan, convert,
     demo,
 )  # fmt: skip
 for verb in VERBS:

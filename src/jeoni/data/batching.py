@@ -46,6 +46,7 @@ class Features:
         bounds: where each sequence starts, and the end ``[n + 1]``.
         examples: the example each sequence was made from ``[n]``.
         targets: by name, one row a sequence ``[n, ...]``.
+        token_targets: by name, one value a token ``[total]``.
     """
 
     ids: NDArray[np.int32]
@@ -53,6 +54,7 @@ class Features:
     bounds: Ints
     examples: Ints
     targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    token_targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -62,6 +64,7 @@ class Features:
         *,
         examples: Sequence[int] | None = None,
         targets: Mapping[str, Sequence[Any]] | None = None,
+        token_targets: Mapping[str, Sequence[Sequence[int]]] | None = None,
     ) -> "Features":
         """Lay sequences end to end; ``examples`` counts up when not given."""
         lengths = [len(sequence) for sequence in ids]
@@ -72,6 +75,7 @@ class Features:
             bounds=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
             examples=np.asarray(range(len(ids)) if examples is None else examples, np.int64),
             targets={k: np.asarray(v) for k, v in (targets or {}).items()},
+            token_targets={k: _flat(v, total) for k, v in (token_targets or {}).items()},
         )
 
     def __len__(self) -> int:
@@ -94,7 +98,10 @@ class Features:
             segments=torch.from_numpy(self.segments[where].astype(np.int64)),
             positions=torch.from_numpy(positions),
             lengths=tuple(lengths.tolist()),
-            targets={k: torch.from_numpy(v[chosen]) for k, v in self.targets.items()},
+            targets={
+                **{k: torch.from_numpy(v[chosen]) for k, v in self.targets.items()},
+                **{k: torch.from_numpy(v[where]) for k, v in self.token_targets.items()},
+            },
             examples=tuple(self.examples[chosen].tolist()),
         )
 

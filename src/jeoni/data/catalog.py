@@ -106,8 +106,9 @@ class Dataset:
     """Examples in standard fields.
 
     Classification and regression: ``text``, ``pair`` (if there is one), ``label`` (as in the file, see
-    ``jeoni.data.standard``). Span question answering: ``id``, ``question``,
-    ``context``, ``answers`` as ``[{"text": ..., "start": character offset}]``.
+    ``jeoni.data.standard``). Tagging: ``text``, ``tokens``, ``tags`` (see ``jeoni.data.tags``). Span
+    question answering: ``id``, ``question``, ``context``, ``answers`` as
+    ``[{"text": ..., "start": character offset}]``.
 
     Attributes:
         name: name in the catalog, or the stem of your own file.
@@ -144,7 +145,8 @@ class Dataset:
     def labels(self) -> tuple[str, ...] | None:
         """Names of the classes or tags: the catalog's, else those in train; None if there is neither."""
         kind = KINDS[self.task]
-        if self.card and self.card.labels:
+        own = self.config.label or self.config.tags  # another column than the catalog's
+        if self.card and self.card.labels and not own:
             return kind.listed(self.card.labels, self.card.metric)
         if kind.labels is None or "train" not in self.sources:
             return None
@@ -166,13 +168,21 @@ class Dataset:
         For your own questions: SQuAD 2.0 if some have no answer, else KorQuAD's if they are in
         Korean, else SQuAD 1.1.
         """
-        known = self.config.metric or (self.card.metric if self.card else KINDS[self.task].metric)
+        known = self.config.metric or (self.card.metric if self.card else None)
+        usual = KINDS[self.task].metric
         if known:
             return known
+        if usual:
+            return usual(self.labels or ())
         labeled = self.sources.keys() - {"test"} or self.sources.keys()
         if not all(r.fields["answers"] for name in labeled for r in self._records(name)):
             return "squad_v2"
         return "korquad_v1" if self.language == "ko" else "squad_v1"
+
+    @property
+    def columns(self) -> Columns:
+        """Which column of the files holds which field."""
+        return self.config.over(self.card.columns if self.card else {})
 
     @property
     def licence(self) -> str:
@@ -193,12 +203,11 @@ class Dataset:
     def _load(
         self, paths: tuple[Path, ...], only: Mapping[str, str], *, labeled: bool
     ) -> list[Record]:
-        columns = self.config.over(self.card.columns if self.card else {})
         rows = (
             r for path in paths for r in read(path, format=_format(path, self.config, self.card))
         )
         records = [
-            standard_record(row, self.task, columns, labeled=labeled)
+            standard_record(row, self.task, self.columns, labeled=labeled)
             for row in rows
             if all(str(value(row, column, column)) == wanted for column, wanted in only.items())
             and not (self.config.skip_ambiguous and row.fields.get("ambiguous"))

@@ -8,6 +8,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.cards import Metric, Task
 from jeoni.data.record import Record
 from jeoni.data.standard import Columns, labels_of, question_fields, text_fields, value
+from jeoni.data.tags import listed_tags, of_entities, tag_fields, tags_of
 
 Labels = tuple[str, ...]
 
@@ -18,20 +19,26 @@ class Kind:
 
     Attributes:
         fields: the standard fields of a record; the last argument says whether a missing label is an error.
-        metric: of files of one's own; None: see ``Dataset.metric``.
+        metric: of files of one's own, by their labels; None: see ``Dataset.metric``.
         labels: the labels that examples have; None where there are no such.
         listed: the same of a card's labels, for its metric.
     """
 
     fields: Callable[[Record, Columns, bool], dict[str, Any]]
-    metric: Metric | None = None
+    metric: Callable[[Labels], Metric] | None = None
     labels: Callable[[Sequence[Record]], Labels] | None = None
     listed: Callable[[Labels, Metric], Labels] = lambda labels, metric: labels
 
 
 KINDS: Mapping[Task, Kind] = {
-    "classification": Kind(text_fields, "accuracy", labels_of),
-    "regression": Kind(text_fields, "pearson"),
+    "classification": Kind(text_fields, lambda labels: "accuracy", labels_of),
+    "regression": Kind(text_fields, lambda labels: "pearson"),
+    "tagging": Kind(
+        tag_fields,
+        lambda labels: "entity_f1" if of_entities(labels) else "tag_accuracy",
+        tags_of,
+        listed_tags,
+    ),
     "span_qa": Kind(question_fields),
 }
 
@@ -40,17 +47,20 @@ def guess_task(first: Record, columns: Columns) -> Task:
     """The task that a file is for, by the columns that are set or that it has.
 
     Raises:
-        UserError: they are neither those of questions nor those of classification.
+        UserError: they are those of none.
     """
     has = first.fields.keys() | {k for k in Columns.model_fields if getattr(columns, k)}
     if {"question", "context"} <= has:
         return "span_qa"
+    if has & {"tokens", "characters"} and has & {"tags", "upos"}:
+        return "tagging"
     if has & {"text", "label"}:
         return "classification"
     raise UserError(
         f"{first.where}: columns {', '.join(first.fields)}: which is what?",
         hint="for classification: data.text=COLUMN data.label=COLUMN; "
-        "for questions: data.question=COLUMN data.context=COLUMN data.answers=COLUMN",
+        "for questions: data.question=COLUMN data.context=COLUMN data.answers=COLUMN; "
+        "for tags: data.tokens=COLUMN (or data.characters) data.tags=COLUMN",
     )
 
 

@@ -1,4 +1,4 @@
-"""Files to records: JSON, JSON lines, CSV, TSV, parquet, plain text, each also ``.gz`` or ``.zst``."""
+"""Files to records: JSON, JSON lines, CSV, TSV, parquet, CoNLL, plain text; also ``.gz`` or ``.zst``."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from jeoni.base.errors import UserError
 from jeoni.base.files import open_binary, read_json
+from jeoni.data.conll import conll_records, conllu_records
 from jeoni.data.mrc_tsv import mrc_records
 from jeoni.data.record import Record
 from jeoni.data.squad_json import squad_records
@@ -25,6 +26,7 @@ def read(path: Path, *, format: str | None = None) -> Iterator[Record]:
       stray one does no harm.
     - ``parquet``: one record a row.
     - ``txt``: one text a line, in the field ``text``.
+    - ``conll`` (also ``bio``, ``iob``), ``conllu``: see ``jeoni.data.conll``.
     - ``mrc_tsv``: see ``mrc_records``; only when asked for.
 
     Text is UTF-8 (or UTF-16 with a byte order mark).
@@ -239,6 +241,14 @@ def _mrc_tsv(path: Path) -> Iterator[Record]:
     return mrc_records(_lines(path), path.name)
 
 
+def _conll(path: Path) -> Iterator[Record]:
+    return conll_records(_lines(path), path.name)
+
+
+def _conllu(path: Path) -> Iterator[Record]:
+    return conllu_records(_lines(path), path.name)
+
+
 FORMATS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "json": _json,
     "jsonl": _jsonl,
@@ -246,5 +256,9 @@ FORMATS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "tsv": _tsv,
     "parquet": _parquet,
     "txt": _txt,
+    "conll": _conll,
+    "bio": _conll,
+    "iob": _conll,
+    "conllu": _conllu,
     "mrc_tsv": _mrc_tsv,
 }

@@ -13,6 +13,7 @@ from jeoni.nn.heads import (
     ReplacedTokenHead,
     SpanBoundaryHead,
     SpanHead,
+    TaggingHead,
 )
 
 
@@ -61,6 +62,16 @@ def classification_head(model: Model, classes: int) -> ClassificationHead:
         dropout_first=style.dropout_first,
         token=style.token,
         bias=style.bias,
+    )
+
+
+def tagging_head(model: Model, classes: int) -> TaggingHead:
+    """A tag for every token; with the dropout that config.json has for classifiers, if it has one."""
+    dropout = model.config.get("classifier_dropout")
+    return TaggingHead(
+        model.spec.hidden,
+        classes,
+        dropout=model.spec.dropout if dropout is None else float(dropout),
     )
 
 

@@ -29,6 +29,27 @@ class SpanHead(nn.Module):
         return result
 
 
+class TaggingHead(nn.Module):
+    """Logits of every token's tag (Devlin et al., "BERT", 2019, section 5.3).
+
+    Args:
+        hidden: ``H``.
+        classes: number of tags.
+        dropout: probability, before the output layer.
+    """
+
+    def __init__(self, hidden: int, classes: int, *, dropout: float) -> None:
+        super().__init__()
+        self.classes = classes
+        self.dropout = Dropout(dropout)
+        self.out = nn.Linear(hidden, classes)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``[n, H]`` to ``[n, classes]``."""
+        result: Tensor = self.out(self.dropout(hidden))
+        return result
+
+
 class ClassificationHead(nn.Module):
     """Logits of a whole sequence, from its first token: dense, activation, output.
 

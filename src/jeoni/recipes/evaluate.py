@@ -85,7 +85,8 @@ def opened(
 ) -> tuple[Task[Any, Any], Dataset]:
     """The task that a model was trained for, and data for it; arguments as in ``evaluate``.
 
-    Scored is what the data set says, whatever the model was trained on.
+    Scored is what the data set says, whatever the model was trained on; files of one's own say so of
+    questions, by the answers that they have, but not of other tasks.
     """
     config = parse(DataConfig, values, where="data")
     dataset = open_dataset(config)
@@ -94,5 +95,6 @@ def opened(
     trained = loaded.settings.get("task")
     if config.name is None and (dataset.task, trained) in _LIKE:
         dataset = open_dataset(config, task=trained)
-    defaults = {"metric": dataset.metric}
+    says = config.metric or dataset.card or dataset.task == "span_qa"
+    defaults = {"metric": dataset.metric} if says else {}
     return task_of(loaded, task or dataset.task, settings or {}, defaults=defaults), dataset

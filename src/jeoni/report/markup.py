@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from jeoni.report.sections import Table
+from jeoni.report.sections import Span, Table
 
 WORDS = {
     "en": {
@@ -81,6 +81,15 @@ def pieces(
         ends = list(group)
         found.append(Piece(text[ends[0][0] : ends[-1][1]], name))
     return found
+
+
+def named(text: str, spans: Sequence[Span]) -> list[Piece]:
+    """Cut a text at named spans; ``kind`` is their name, or "". Far from them, it becomes "…"."""
+    found, place = [], 0
+    for start, end, name in sorted(spans):
+        found += [Piece(text[place:start], ""), Piece(text[start:end], name)]
+        place = end
+    return shortened([piece for piece in (*found, Piece(text[place:], "")) if piece.text])
 
 
 def shortened(whole: Sequence[Piece], around: int = 220) -> list[Piece]:

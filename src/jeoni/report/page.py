@@ -72,6 +72,7 @@ def _template() -> "jinja2.Template":
     tools: dict[str, Any] = {
         "cell": markup.cell,
         "flatten": markup.flatten,
+        "named": markup.named,
         "numeric": markup.numeric,
         "paragraphs": markup.paragraphs,
         "pieces": markup.pieces,

@@ -233,6 +233,47 @@ class Passages:
         return not self.items
 
 
+Span = tuple[int, int, str]
+"""Characters from start to before the end, and what they are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MarkedText:
+    """A text with named spans, the right ones and the predicted ones; those of one side do not overlap.
+
+    Raises:
+        ValueError: spans that overlap, or lie outside the text.
+    """
+
+    text: str
+    gold: Sequence[Span]
+    predicted: Sequence[Span]
+    good: bool
+
+    def __post_init__(self) -> None:
+        for side in (self.gold, self.predicted):
+            place = 0
+            for start, end, name in sorted(side):
+                if not place <= start <= end <= len(self.text):
+                    raise ValueError(f"span ({start}, {end}, {name!r}) overlaps, or is outside")
+                place = end
+
+
+@dataclasses.dataclass(frozen=True)
+class Marked:
+    """Texts with named spans marked in them."""
+
+    title: str
+    items: Sequence[MarkedText]
+    note: str = ""
+    kind: ClassVar[str] = "marked"
+
+    @property
+    def empty(self) -> bool:
+        """No examples."""
+        return not self.items
+
+
 @dataclasses.dataclass(frozen=True)
 class Text:
     """A text, its right label, the predicted label and the probability (0 to 1) it was given."""
@@ -291,7 +332,7 @@ class Note:
 
 Chart = Curves | Bars | Points
 Section = (
-    Headline | Table | Chart | Confusion | Passages | Texts | KeyValues | Note
+    Headline | Table | Chart | Confusion | Passages | Marked | Texts | KeyValues | Note
 )  # what a report is made of
 
 
