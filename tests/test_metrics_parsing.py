@@ -93,6 +93,7 @@ def test_conll18_aligns_words_of_one_token_by_their_forms() -> None:
     assert scores["CLAS"].counts.as_tuple() == (3, 3, 3)
     assert scores["MLAS"].counts.right == 2  # the verb lacks its auxiliary
     assert scores["BLEX"].counts.right == 2
+    assert conll18(system, gold)["Words"].counts.as_tuple() == (3, 4, 3)
 
 
 def test_klue_takes_rare_relations_for_one() -> None:

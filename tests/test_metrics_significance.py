@@ -79,6 +79,12 @@ def test_a_mean_is_a_function_of_sums() -> None:
     assert bootstrap(list(values)) == pytest.approx(same, rel=1e-12)
 
 
+def test_an_interval_leaves_as_much_on_both_sides() -> None:
+    low, high = bootstrap([-1.0, 1.0] * 50, resamples=4000)
+    assert low == pytest.approx(-0.196, abs=0.02)
+    assert high == pytest.approx(0.196, abs=0.02)
+
+
 def test_counts() -> None:
     counts = Counts(2, 4, 3) + Counts(1, 1, 5)
     assert counts == Counts(3, 5, 8)
