@@ -137,11 +137,15 @@ def test_a_megabyte_without_blanks(like: str) -> None:
 def test_arrays_and_lists_agree(
     kind: str, like: str, form: str, lower: bool, texts: list[str]
 ) -> None:
-    """``pieces`` treats the texts of a batch at once, ``encode_batch`` one by one."""
+    """``Exact.flat`` treats the texts of a batch at once, ``Exact.offsets`` one by one."""
     tokenizer = samples.small(kind, like, form, lower)
-    for piece, encoding in zip(tokenizer.pieces(texts), tokenizer.encode_batch(texts), strict=True):
-        inside = [n for n, place in enumerate(encoding.sequence) if place is not None]
-        assert piece.ids.tolist() == [encoding.ids[n] for n in inside]
-        assert [tuple(pair) for pair in piece.offsets.tolist()] == [
-            encoding.offsets[n] for n in inside
-        ]
+    exact, rust = tokenizer._engine._exact, tokenizer._rust
+    encodings = [rust.encode(text, add_special_tokens=False) for text in texts]
+    _, offsets, lengths = exact.flat(encodings, texts)
+    assert lengths == [len(encoding.ids) for encoding in encodings]
+    one_by_one = [
+        pair
+        for encoding, text in zip(encodings, texts, strict=True)
+        for pair in exact.offsets(encoding.ids, encoding.offsets, text)
+    ]
+    assert [tuple(pair) for pair in offsets.tolist()] == one_by_one

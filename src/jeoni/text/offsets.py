@@ -10,18 +10,21 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from jeoni.text.encoding import Offsets, Pieces
+from jeoni.text.encoding import Offsets
 
 _SOUND_MARKS = "\uff9e\uff9f"  # half-width ones, which NFKC composes
 
 Ints = npt.NDArray[np.int32]
+Flat = tuple[
+    Ints, Ints, list[int]
+]  # ids [N] and offsets [N, 2] of texts end to end; tokens of each
 
 
 class Exact:
@@ -54,17 +57,7 @@ class Exact:
             offsets = _place_marks(offsets, text, ids, self._mark)
         return offsets
 
-    def pieces(
-        self, encodings: Sequence[tokenizers.Encoding], texts: Sequence[str]
-    ) -> list[Pieces]:
-        """Ids and offsets of many texts, as arrays."""
-        ids, offsets, lengths = self.flat(encodings, texts)
-        bounds = np.cumsum([0, *lengths]).tolist()
-        return [Pieces(ids[start:end], offsets[start:end]) for start, end in pairwise(bounds)]
-
-    def flat(
-        self, encodings: Sequence[tokenizers.Encoding], texts: Sequence[str]
-    ) -> tuple[Ints, Ints, list[int]]:
+    def flat(self, encodings: Sequence[tokenizers.Encoding], texts: Sequence[str]) -> Flat:
         """Ids and offsets of many texts end to end, and how many each text has."""
         found = [encoding.ids for encoding in encodings]
         lengths = [len(ids) for ids in found]
@@ -72,7 +65,7 @@ class Exact:
         ids = np.fromiter(chain.from_iterable(found), np.int32, bounds[-1])
         flat = chain.from_iterable(chain.from_iterable(e.offsets for e in encodings))
         offsets = np.fromiter(flat, np.int32, 2 * bounds[-1]).reshape(-1, 2)
-        special = [n for n, text in enumerate(texts) if _intricate(text)]
+        special = [n for n, text in enumerate(texts) if intricate(text)]
         if self._quotes:
             special += [n for n, text in enumerate(texts) if "``" in text or "''" in text]
         exact = {
@@ -112,16 +105,19 @@ def _pairs(offsets: Ints) -> Offsets:
     return [(start, end) for start, end in offsets.tolist()]
 
 
-def _intricate(text: str) -> bool:
-    """Whether a text may have characters that belong to the one before; asked of every text."""
+def intricate(text: str) -> bool:
+    """Whether a text may have characters that do not stand for themselves; asked of every text."""
     return not text.isascii() and _joining().search(text) is not None
 
 
 @cache
 def _joining() -> re.Pattern[str]:
-    """Characters that belong to the one before; and all beyond the first 65,536, to be looked at."""
+    """Characters that belong to the one before, or that a normalizer may make a blank of.
+
+    And all beyond the first 65,536, to be looked at.
+    """
     ranges = (range(0x80, 0x3400), range(0xA000, 0xAC00), range(0xD7A4, 0x10000))
-    found = (char for char in map(chr, chain(*ranges)) if _joins(char))
+    found = (char for char in map(chr, chain(*ranges)) if _joins(char) or _blanks(char))
     return re.compile(f"[{''.join(map(re.escape, found))}\U00010000-\U0010ffff]")
 
 
@@ -132,7 +128,7 @@ def _cover_marks(offsets: Offsets, text: str) -> Offsets:
     jamo), and the library then leaves those at the end of a token out of its offsets: cut out of
     the text, the answer would lose its accent.
     """
-    if not _intricate(text):
+    if not intricate(text):
         return offsets
     covered: Offsets = []
     limit = len(text)
@@ -150,7 +146,7 @@ def _cover_reordered(offsets: Offsets, text: str) -> Offsets:
     Unicode's normal forms sort the accents of a letter; the library gives the sorted ones the places
     of the unsorted. For normalizers of Unicode forms only.
     """
-    if not _intricate(text) or not any(map(_combines, set(text))):
+    if not intricate(text) or not any(map(_combines, set(text))):
         return offsets
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
@@ -213,6 +209,10 @@ def _joins(char: str) -> bool:
     Letters of Hangul in compatibility forms, which NFKC makes syllables of, are otherwise tokens.
     """
     return continues(char) or "\u3131" <= char <= "\u318e" or "\uffa1" <= char <= "\uffdc"
+
+
+def _blanks(char: str) -> bool:
+    return char == "\ufffd" or " " in unicodedata.normalize("NFKC", char)
 
 
 def continues(char: str) -> bool:

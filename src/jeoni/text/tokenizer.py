@@ -1,33 +1,26 @@
 """From text to token ids and back, with exact places in the original string.
 
-The work is done by the Rust library ``tokenizers``. This layer adds what it leaves open: one
-special-token template for texts, pairs and windows, offsets that do not cut a character off its
-accent, no state that changes between calls, and errors that name the file.
+The work is done by the Rust library ``tokenizers`` (``engine``). This layer adds what it leaves open:
+one special-token template for texts, pairs and windows (``frame``), exact offsets, no call that changes
+what another gives, and errors that name the file.
 """
 
 import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
-from itertools import chain
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import tokenizers
 
 from jeoni.base.errors import UserError
-from jeoni.text import kind as kinds
-from jeoni.text import morphemes, recipes
-from jeoni.text.encoding import (
-    Encoding,
-    Offsets,
-    Pieces,
-    longest_first,
-    without_surrogates,
-)
-from jeoni.text.offsets import Exact, Ints
+from jeoni.text import recipes
+from jeoni.text.encoding import Encoding, Offsets, Pieces, longest_first
+from jeoni.text.engine import Engine
+from jeoni.text.frame import Framed
+from jeoni.text.names import Named
+from jeoni.text.offsets import Flat, Ints
 from jeoni.text.template import Ids, Template
 from jeoni.text.tokenizer_files import TokenizerFiles, read_folder, read_original, write_folder
 
@@ -35,12 +28,9 @@ __all__ = ["Encoding", "Ids", "Pieces", "Tokenizer"]
 
 _Raw = tuple[list[int], Offsets]
 _NOWHERE: Offsets = [(0, 0)]
-_CACHE = (
-    100_000  # words whose tokens are remembered (BPE, Unigram); the library's own default is 10,000
-)
 
 
-class Tokenizer:
+class Tokenizer(Named, Framed):
     """A tokenizer; never changes after construction, can be pickled and used after a fork.
 
     Special tokens written out in a text (``"[MASK]"``) are read as special tokens, as in
@@ -58,19 +48,13 @@ class Tokenizer:
     def __init__(self, files: TokenizerFiles) -> None:
         self._files = files
         try:
-            self._rust = tokenizers.Tokenizer.from_str(json.dumps(files.spec))
+            self._engine = Engine(files)
             self._templates = tuple(Template(files.spec.get("post_processor"), n) for n in (1, 2))
         except Exception as error:  # the library raises bare Exception
             raise UserError(f"{files.source}: not a usable tokenizer: {error}") from None
-        # Special tokens are put in here, offsets are trimmed here.
-        self._rust.post_processor = None
-        self._segment = kinds.find(files.recipe.kind).segment if files.recipe else None
+        self._rust = self._engine.rust
         words = json.dumps(files.spec.get("normalizer"))
         self._apart = '"NFD"' in words or '"NFKD"' in words
-        self._exact = Exact(files.spec, self._rust.token_to_id("▁"))
-        # Private, so it may be gone one day: then repeated words are slower.
-        if resize := getattr(self._rust.model, "_resize_cache", None):
-            resize(_CACHE)
 
     @classmethod
     def from_folder(cls, folder: Path, like: str | None = None) -> "Tokenizer":
@@ -133,59 +117,6 @@ class Tokenizer:
         text = json.dumps(content, ensure_ascii=False, indent=2)
         write_folder(self._files, Path(folder), spec_text=text)
 
-    @cached_property
-    def tokens(self) -> tuple[str, ...]:
-        """Names of the tokens by id; an id that no token has gives an empty name."""
-        by_id = {number: token for token, number in self._rust.get_vocab().items()}
-        return tuple(by_id.get(number, "") for number in range(max(by_id) + 1))
-
-    @property
-    def vocab_size(self) -> int:
-        """Rows that an embedding table needs: the highest id plus one."""
-        return len(self.tokens)
-
-    @property
-    def model_max_length(self) -> int | None:
-        """Longest input in tokens, if the checkpoint names one."""
-        length = self._files.config.get("model_max_length")
-        # "No limit" is written as a huge number.
-        return int(length) if length is not None and length < 10**9 else None
-
-    @property
-    def pad_id(self) -> int | None:
-        """Id of the padding token, if there is one."""
-        return self._role("pad_token")
-
-    @property
-    def unk_id(self) -> int | None:
-        """Id of the token for unknown words, if there is one (WordPiece always has)."""
-        return self._role("unk_token")
-
-    @property
-    def cls_id(self) -> int | None:
-        """Id of the token at the start, if there is one (WordPiece always has)."""
-        return self._role("cls_token")
-
-    @property
-    def sep_id(self) -> int | None:
-        """Id of the separator, if there is one (WordPiece always has)."""
-        return self._role("sep_token")
-
-    @property
-    def bos_id(self) -> int | None:
-        """Id of the token before a text that is generated, if there is one."""
-        return self._role("bos_token")
-
-    @property
-    def eos_id(self) -> int | None:
-        """Id of the token after a text that is generated, if there is one."""
-        return self._role("eos_token")
-
-    @property
-    def mask_id(self) -> int | None:
-        """Id of the mask token, if there is one."""
-        return self._role("mask_token")
-
     def encode(self, text: str, pair: str | None = None) -> Encoding:
         """Encode a text or pair of texts with special tokens; never cut."""
         return self.encode_batch([text], None if pair is None else [pair])[0]
@@ -228,93 +159,16 @@ class Tokenizer:
 
     def pieces(self, texts: Sequence[str]) -> list[Pieces]:
         """Encode many texts without special tokens, to be put together by ``build_pair``."""
-        if self._segment is None:
-            encodings, _ = self._encode_rust(texts, self._rust.encode_batch)
-            return self._exact.pieces(encodings, texts)
-        return [
-            Pieces(np.array(ids, np.int32), np.array(offsets, np.int32).reshape(-1, 2))
-            for ids, offsets in self._encode_raw(texts)
-        ]
+        ids, offsets, lengths = self._engine.flat(texts)
+        return [Pieces(ids[start:end], offsets[start:end]) for start, end in _bounds(lengths)]
 
-    def flat(self, texts: Sequence[str]) -> tuple[Ints, Ints, list[int]]:
+    def flat(self, texts: Sequence[str]) -> Flat:
         """What ``pieces`` gives, of all texts end to end: ids ``[N]``, offsets ``[N, 2]``, lengths."""
-        if self._segment is None:
-            encodings, _ = self._encode_rust(texts, self._rust.encode_batch)
-            return self._exact.flat(encodings, texts)
-        pieces = self.pieces(texts)
-        ids = np.concatenate([np.zeros(0, np.int32), *(piece.ids for piece in pieces)])
-        offsets = np.concatenate([np.zeros((0, 2), np.int32), *(piece.offsets for piece in pieces)])
-        return ids, offsets, [len(piece.ids) for piece in pieces]
+        return self._engine.flat(texts)
 
     def flat_ids(self, texts: Sequence[str]) -> tuple[Ints, list[int]]:
         """The same without offsets."""
-        encodings, _ = self._encode_rust(texts, self._rust.encode_batch)
-        found = [encoding.ids for encoding in encodings]
-        lengths = [len(ids) for ids in found]
-        return np.fromiter(chain.from_iterable(found), np.int32, sum(lengths)), lengths
-
-    @cached_property
-    def word_starts(self) -> npt.NDArray[np.bool_] | None:
-        """``[V]``: which tokens begin a word, if their names tell; else None.
-
-        They do in WordPiece behind BERT's pre-tokenizer, which cuts where ``text.boundaries`` does.
-        """
-        spec, model = self._files.spec, self._files.spec["model"]
-        mark = model.get("continuing_subword_prefix")
-        whole = (spec.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"
-        ideographs = '"handle_chinese_chars": true' in json.dumps(spec.get("normalizer"))
-        if not (whole and ideographs and mark and model["type"] == "WordPiece"):
-            return None
-        return np.array([not name.startswith(mark) for name in self.tokens])
-
-    def windows(
-        self, question_length: int | None, passage_length: int, *, max_length: int, stride: int
-    ) -> list[tuple[int, int]]:
-        """Token ranges ``[start, end)`` of the sliding windows over a passage.
-
-        The same windows as ``transformers`` makes with ``return_overflowing_tokens`` and
-        ``only_second`` (or, for a single text, ``only_first``). The question is never cut here:
-        cut its ids first (BERT's SQuAD script keeps 64) where it may be long.
-
-        Args:
-            question_length: tokens of the question; ``None`` when there is a passage only.
-            passage_length: tokens of the passage; 0 gives one empty window.
-            max_length: longest window with question and special tokens.
-            stride: tokens that a window has in common with the next.
-
-        Raises:
-            UserError: no room for the passage, or not more room than the stride.
-        """
-        room = self._room(question_length is not None, max_length) - (question_length or 0)
-        if room >= 0 and passage_length <= room:
-            return [(0, passage_length)]
-        if not 0 <= stride < room:
-            raise UserError(
-                f"max_length {max_length} leaves {max(room, 0)} tokens of a passage beside "
-                f"{question_length or 0} of the question, too few for windows with stride {stride}",
-                hint="raise max_length, lower stride, or cut the question",
-            )
-        last = -(-(passage_length - room) // (room - stride))
-        starts = (number * (room - stride) for number in range(last + 1))
-        return [(start, min(start + room, passage_length)) for start in starts]
-
-    def build_pair(self, question_ids: Ids, passage_ids: Ids) -> tuple[list[int], list[int]]:
-        """Ids and segments of a pair, with special tokens as the tokenizer's template puts them."""
-        return self._build((question_ids, passage_ids))
-
-    def build_single(self, ids: Ids) -> tuple[list[int], list[int]]:
-        """Ids and segments of a single text, with special tokens."""
-        return self._build((ids,))
-
-    def text_start(self, question_length: int | None = None) -> int:
-        """Index of the passage's first token in what ``build_pair`` (or ``build_single``) gives."""
-        if question_length is None:
-            return self._templates[0].start(0, ())
-        return self._templates[1].start(1, (question_length,))
-
-    def special_count(self, pair: bool = False) -> int:
-        """Special tokens that a text, or a pair of texts, is given."""
-        return self._templates[pair].special
+        return self._engine.flat_ids(texts)
 
     def decode(self, ids: Ids, skip_special: bool = True) -> str:
         """Text of the tokens; case, accents and blanks are as far as the tokenizer keeps them."""
@@ -322,19 +176,6 @@ class Tokenizer:
         text = str(self._rust.decode(plain, skip_special_tokens=skip_special))
         # What the normalizer took apart (syllables into jamo) is put together.
         return unicodedata.normalize("NFC", text) if self._apart else text
-
-    def _role(self, role: str) -> int | None:
-        name = self._files.roles.get(role)
-        return None if name is None else self._rust.token_to_id(name)
-
-    def _room(self, pair: bool, max_length: int) -> int:
-        room = max_length - self.special_count(pair)
-        if room < 1:
-            raise UserError(
-                f"max_length {max_length} leaves no room for text",
-                hint=f"the special tokens alone take {self.special_count(pair)}",
-            )
-        return room
 
     def _cut(
         self,
@@ -358,47 +199,15 @@ class Tokenizer:
 
     def _encode_without_offsets(self, texts: Sequence[str]) -> list[_Raw]:
         """Ids of each text, without special tokens; offsets are empty."""
-        encodings, _ = self._encode_rust(texts, self._rust.encode_batch_fast)
-        return [(encoding.ids, []) for encoding in encodings]
+        flat, lengths = self._engine.flat_ids(texts)
+        ids = flat.tolist()
+        return [(ids[start:end], []) for start, end in _bounds(lengths)]
 
     def _encode_raw(self, texts: Sequence[str]) -> list[_Raw]:
         """Ids and offsets of each text, without special tokens."""
-        encodings, marks = self._encode_rust(texts, self._rust.encode_batch)
-        result = []
-        for number, (encoding, text) in enumerate(zip(encodings, texts, strict=True)):
-            ids, offsets = encoding.ids, encoding.offsets
-            if marks is not None:
-                offsets = morphemes.original(offsets, marks[number])
-            result.append((ids, self._exact.offsets(ids, offsets, text)))
-        return result
-
-    def _encode_rust(
-        self, texts: Sequence[str], encode_batch: Callable[..., list[tokenizers.Encoding]]
-    ) -> tuple[list[tokenizers.Encoding], list[list[int]] | None]:
-        """What the library gives; and the places of marks that were put into each text, if any."""
-        if isinstance(texts, str):
-            raise TypeError("a list of texts was expected, this is one text")
-        marks = None
-        if self._segment is not None:
-            cut = list(self._segment(texts))
-            texts, marks = [text for text, _ in cut], [places for _, places in cut]
-        # One text goes without the thread pool: it is faster, and leaves a later fork at ease.
-        if len(texts) == 1:
-            encode_batch = self._encode_one
-        try:
-            return encode_batch(list(texts), add_special_tokens=False), marks
-        except TypeError:
-            # The library refuses lone surrogates with the same error as what is no string.
-            readable = [without_surrogates(text) for text in texts]
-            return encode_batch(readable, add_special_tokens=False), marks
-
-    def _encode_one(
-        self, texts: Sequence[str], *, add_special_tokens: bool
-    ) -> list[tokenizers.Encoding]:
-        return [self._rust.encode(texts[0], add_special_tokens=add_special_tokens)]
-
-    def _build(self, texts: Sequence[Ids]) -> tuple[list[int], list[int]]:
-        return self._templates[len(texts) - 1].build(texts)
+        flat, places, lengths = self._engine.flat(texts)
+        ids, offsets = flat.tolist(), list(zip(*places.T.tolist(), strict=True))
+        return [(ids[start:end], offsets[start:end]) for start, end in _bounds(lengths)]
 
     def _assemble(self, texts: Sequence[_Raw]) -> Encoding:
         ids, segments = self._build([ids for ids, _ in texts])
@@ -410,3 +219,8 @@ class Tokenizer:
             sequence += [part.sequence] * len(new)
         names = self.tokens
         return Encoding(ids, segments, offsets, sequence, list(map(names.__getitem__, ids)))
+
+
+def _bounds(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where each text begins and ends."""
+    return pairwise(np.cumsum([0, *lengths]).tolist())
