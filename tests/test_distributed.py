@@ -21,9 +21,9 @@ def command(folder: Path, *options: str) -> list[str]:
     return [str(SCRIPT), str(folder), "dropout=0", *options]
 
 
-def run(folder: Path, processes: int, *options: str) -> dict[str, Any]:
+def run(folder: Path, processes: int, *options: str, restarts: int = 0) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    out = launch.run(command(folder, *options), processes)
+    out = launch.run(command(folder, *options), processes, restarts)
     if sys.platform == "linux":
         # A group that outlives its session aborts or hangs the exit, at times.
         assert out.count("threads left: 1.") == processes, out
@@ -55,16 +55,50 @@ OPTIONS = (
 )
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
-    one = run(tmp_path / "one", 1, *OPTIONS)
-    two = run(tmp_path / "two", 2, *OPTIONS)
-    assert_same(tmp_path / "one", tmp_path / "two", one, two)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """What one process gives."""
+    folder = tmp_path_factory.mktemp("alone") / "one"
+    return folder, run(folder, 1, *OPTIONS)
 
 
-def test_runs_in_a_row_in_the_same_processes(tmp_path: Path) -> None:
-    one = run(tmp_path / "one", 1, *OPTIONS)
-    two = run(tmp_path / "two", 2, *OPTIONS, "before=2")
-    assert_same(tmp_path / "one", tmp_path / "two", one, two)
+@pytest.mark.parametrize("shard", ["false", "true"])
+def test_two_processes_are_one(
+    shard: str, alone: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Also after others in the same processes."""
+    two = run(tmp_path / "two", 2, *OPTIONS, f"shard={shard}", "before=2")
+    assert_same(alone[0], tmp_path / "two", alone[1], two)
+
+
+@pytest.mark.parametrize(("before", "after"), [("2", "1"), ("1", "2 sharded"), ("2 sharded", "2")])
+def test_another_number_of_processes_goes_on(
+    before: str, after: str, alone: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Killed at step 9 of 12, with checkpoints every 4."""
+    processes, options = places(before)
+    process = launch.start(command(tmp_path, *options, f"die=[9,{processes - 1}]"), processes)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    saved = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
+    assert saved == ["step-00000004", "step-00000008"]
+    processes, options = places(after)
+    found = run(tmp_path, processes, *options)
+    assert_same(alone[0], tmp_path, alone[1], found)
+
+
+def places(words: str) -> tuple[int, list[str]]:
+    """Processes, and options of what trains."""
+    number, *sharded = words.split()
+    return int(number), [*OPTIONS, f"shard={json.dumps(bool(sharded))}"]
+
+
+@pytest.mark.parametrize("shard", ["false", "true"])
+def test_torchrun_starts_killed_processes_again(
+    shard: str, alone: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    found = run(tmp_path, 2, *OPTIONS, f"shard={shard}", "die=[9,1]", restarts=3)
+    assert_same(alone[0], tmp_path, alone[1], found)
 
 
 def test_no_rank_loses_the_checkpoint_that_it_loads(

@@ -3,12 +3,14 @@
     python tests/training_toy.py FOLDER [key=value ...]
 
 ``slow=SECONDS`` makes every fsync of a checkpoint that much slower, so that a kill can hit the writing;
-``before=N`` trains so many others first; ``late=SECONDS`` lets other ranks than the first read that late.
+``before=N`` trains so many others first; ``late=SECONDS`` lets other ranks than the first read that late;
+``die=[STEP,RANK]`` kills that rank before that step, if torchrun has not started it again.
 """
 
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -78,11 +80,14 @@ class ToyBatches:
 
     def __init__(self, steps: int = 6, *cuts: Sequence[int], seed: int = 0) -> None:
         self._steps, self.cuts, self.seed = steps, cuts or ((8,),), seed
+        self.die: tuple[int, int] | None = None
 
     def steps(self, epoch: int) -> int:
         return self._steps
 
     def get(self, epoch: int, step: int, rank: int, world: int) -> Sequence[Batch]:
+        if self.die == (epoch * self._steps + step, rank):
+            os.kill(os.getpid(), signal.SIGKILL)
         draw = rng.generator("toy", self.seed, epoch, step)
         cuts = self.cuts[step % len(self.cuts)]
         sequences = [
@@ -178,6 +183,9 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
         time.sleep(0.3 if first else 0)
     module = Toy(dropout=options.pop("dropout", 0.3))
     batches = ToyBatches(options.pop("size", 20), *options.pop("cuts", [(3, 5)]))
+    die = options.pop("die", None)
+    if die and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        batches.die = (die[0], die[1])
     print("ready", flush=True)
 
     def spoil(call: int, total: Tensor) -> Tensor:

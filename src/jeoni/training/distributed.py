@@ -184,10 +184,12 @@ def add_gradients(parameters: Sequence[Tensor]) -> None:
         p.grad = part.view_as(p)
 
 
-def whole(tensor: Tensor) -> Tensor:
+def whole(tensor: Any) -> Tensor:
     """A tensor itself, or all of one that the ranks have parts of; then all must ask at once."""
-    gathered: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return gathered
+    if not hasattr(tensor, "full_tensor"):
+        return tensor  # type: ignore[no-any-return]
+    there = tensor.to(tensor.device_mesh.device_type)  # it may be kept on the CPU, for lack of room
+    return there.full_tensor()  # type: ignore[no-any-return]
 
 
 def part(tensor: Tensor, like: Any) -> Tensor:
