@@ -351,7 +351,8 @@ def test_reading_streams(tmp_path: Path) -> None:
 
 
 def test_formats_are_all_tested_here() -> None:
-    assert set(FORMATS) == {*SAME, "txt", "mrc_tsv"}
+    elsewhere = {"conll", "bio", "iob", "conllu"}  # tests/test_conll.py
+    assert set(FORMATS) == {*SAME, "txt", "mrc_tsv", *elsewhere}
 
 
 REAL: Sequence[tuple[str, int]] = [

@@ -1,7 +1,7 @@
 """From encoded features to packed batches: which features, in which order, as a pure function."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -104,6 +104,54 @@ class Features:
             },
             examples=tuple(self.examples[chosen].tolist()),
         )
+
+
+@dataclass(frozen=True)
+class Grouped(Features):
+    """Sequences that stay together in a batch, such as the choices of a question: an item is a group.
+
+    Attributes:
+        groups: where each group starts among the sequences, and the end ``[n + 1]``; ``targets`` and
+            ``examples`` have a row a group.
+    """
+
+    groups: Ints = field(default_factory=lambda: np.zeros(1, np.int64))
+
+    @classmethod
+    def together(
+        cls, sequences: Features, sizes: Sequence[int], **targets: Sequence[Any]
+    ) -> "Grouped":
+        """Features in groups of so many sequences, one after the other."""
+        return cls(
+            sequences.ids,
+            sequences.segments,
+            sequences.bounds,
+            np.arange(len(sizes)),
+            {name: np.asarray(values) for name, values in targets.items()},
+            groups=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.groups) - 1
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """Tokens of each group ``[n]``."""
+        return np.diff(self.bounds[self.groups])
+
+    @cached_property
+    def _sequences(self) -> Features:
+        return Features(
+            self.ids, self.segments, self.bounds, np.zeros(len(self.bounds) - 1, np.int64)
+        )
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """All sequences of the chosen groups, in the order given."""
+        chosen = np.asarray(indices, np.int64)
+        ranges = zip(self.groups[chosen].tolist(), self.groups[chosen + 1].tolist(), strict=True)
+        batch = self._sequences.batch([i for start, end in ranges for i in range(start, end)])
+        targets = {name: torch.from_numpy(rows[chosen]) for name, rows in self.targets.items()}
+        return replace(batch, targets=targets, examples=tuple(self.examples[chosen].tolist()))
 
 
 def _flat(ids: Sequence[Sequence[Any]], total: int) -> NDArray[np.int32]:

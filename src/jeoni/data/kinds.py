@@ -6,6 +6,7 @@ from typing import Any
 
 from jeoni.base.errors import UserError
 from jeoni.data.cards import Metric, Task
+from jeoni.data.choices import choice_fields
 from jeoni.data.record import Record
 from jeoni.data.standard import Columns, labels_of, question_fields, text_fields, value
 from jeoni.data.tags import listed_tags, of_entities, tag_fields, tags_of
@@ -39,6 +40,7 @@ KINDS: Mapping[Task, Kind] = {
         tags_of,
         listed_tags,
     ),
+    "multiple_choice": Kind(choice_fields, lambda labels: "accuracy"),
     "span_qa": Kind(question_fields),
 }
 
@@ -54,6 +56,8 @@ def guess_task(first: Record, columns: Columns) -> Task:
         return "span_qa"
     if has & {"tokens", "characters"} and has & {"tags", "upos"}:
         return "tagging"
+    if "choices" in has:
+        return "multiple_choice"
     if has & {"text", "label"}:
         return "classification"
     raise UserError(

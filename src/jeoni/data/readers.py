@@ -193,6 +193,8 @@ def _table(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Record]:
 
 def _header(row: list[str], path: Path, line: int) -> list[str]:
     names = [name.strip() for name in row]
+    if len(names) > 1 and not names[0] and "index" not in names:
+        names[0] = "index"  # as pandas writes it
     bad = [name for name in names if not name or names.count(name) > 1]
     if bad:
         raise UserError(
