@@ -43,6 +43,11 @@ def pretrain(
         jeoni pretrain --model electra-small --store corpus \\
             --objective replaced_token train.steps=100000
 
+    On from a checkpoint, with 1,000 words of the domain in its vocabulary:
+
+        jeoni pretrain --model MODEL --objective masked_lm data.text=my.txt \\
+            tokenizer.add=1000
+
     Then transfer it:
 
         jeoni finetune --model runs/RUN/model --data squad-sample

@@ -14,6 +14,7 @@ from jeoni.base.config import gather, parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_text
 from jeoni.data.token_store import fingerprint
+from jeoni.models.growth import grow
 from jeoni.models.model import Model
 from jeoni.nn.stack import Stack, blocks
 from jeoni.objectives import _mixture
@@ -100,6 +101,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     model = build.model(
         recipe, None, seed=recipe.seed, tokenizer=texts.tokenizer, spare=recipe.tokenizer.spare
     ).to(device)
+    added = grow(model, texts.tokenizer) if texts.tokenizer is not None else 0
     _check(model, texts, max(recipe.length, recipe.short.length if recipe.short else 0))
     model.keep_head("")  # the objectives put theirs on, with a checkpoint's weights
     mixture = _mixture.build(recipe.objectives, model, seed=recipe.seed)
@@ -125,7 +127,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
         "metrics": metrics,
         "objectives": recipe.objectives,
         "folder": str(folder),
-        "data": texts.facts,
+        "data": {**texts.facts, **({"added_tokens": added} if added else {})},
         "training": result.to_json(),
         "rate": rate,
         "machine": runtime.facts(device, recipe.train.precision),

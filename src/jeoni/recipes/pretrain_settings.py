@@ -37,14 +37,16 @@ class PretrainBatch(BatchConfig):
 
 
 class PretrainTokenizer(TokenizerConfig):
-    """A preset's tokenizer.
+    """A preset's tokenizer; and a longer vocabulary for a checkpoint.
 
     Attributes:
-        spare: rows of the word table that no token has. Span corruption takes them for sentinels, where
-            the vocabulary has none.
+        spare: rows of a preset's word table that no token has. Span corruption takes them for sentinels,
+            where the vocabulary has none.
+        add: up to so many new pieces, learned from ``data.text``, behind a checkpoint's own.
     """
 
     spare: int = Field(0, ge=0)
+    add: int = Field(0, ge=0)
 
 
 class CorpusConfig(Config):
@@ -93,7 +95,8 @@ class PretrainRecipe(Config):
             trained on (domain- and task-adaptive pretraining).
         family: your own family of models, as ``package.module:NAME``.
         spec: sizes that differ from the preset's.
-        tokenizer: for presets; by default that of the store, or one learned from ``data.text``.
+        tokenizer: for presets; by default that of the store, or one learned from ``data.text``. A
+            checkpoint has its own, and ``tokenizer.add`` new pieces.
         objectives: from name to weight, or to settings with ``weight`` among them.
         data: which text.
         length: tokens of a sequence at most, special ones included.

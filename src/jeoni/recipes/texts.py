@@ -19,6 +19,7 @@ from jeoni.recipes import build
 from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.text import recipes as tokenizers
 from jeoni.text.corpus import Corpus
+from jeoni.text.extension import extended
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.training import KINDS, train
 from jeoni.training import distributed
@@ -60,6 +61,11 @@ def open_texts(recipe: PretrainRecipe) -> Texts:
             "recipe: no text" if data.store is None else "recipe: both data.store and data.text",
             hint="data.text=FILE, or data.store=FOLDER as jeoni data prepare FOLDER FILES... writes it",
         )
+    if recipe.tokenizer.add and data.store is not None:
+        raise UserError(
+            "recipe: tokenizer.add, but the tokens of data.store are made already",
+            hint="data.text=FILE; or a store made with a tokenizer that has the model's tokens, and more",
+        )
     place = Path(data.store).expanduser() if data.store is not None else _prepared(recipe)
     train_store, held_out = TokenStore(_part(recipe, place / TRAIN)), TokenStore(place / HELD_OUT)
     own = place / TOKENIZER
@@ -81,9 +87,11 @@ def _prepared(recipe: PretrainRecipe) -> Path:
     facts = {
         "text": [str(Path(name).resolve()) for name in inputs],
         "held_out": recipe.data.held_out,
-        "tokenizer": recipe.tokenizer.model_dump(mode="json", exclude={"spare"}),
+        "tokenizer": recipe.tokenizer.model_dump(mode="json", exclude={"spare", "add"}),
         "like": like if like is not None else str(_start(recipe)),
     }
+    if recipe.tokenizer.add:
+        facts["add"] = recipe.tokenizer.add
     mark = f"{rng.derive(json.dumps(facts, sort_keys=True)):x}"[:8]
     name = Path(inputs[0]).name.split(".")[0]
     place = recipe.folder().parent / "texts" / f"{name}-{mark}"
@@ -140,12 +148,20 @@ def _start(recipe: PretrainRecipe) -> Path:
 
 
 def _tokenizer(recipe: PretrainRecipe, inputs: list[str], like: str | None, place: Path) -> Path:
-    """The folder of the tokenizer: the one named, the model's, or one learned from the text."""
+    """The folder of the tokenizer: the one named, the model's (with new pieces), or one learned."""
+    folder, add = place.with_name(f"{place.name}-{TOKENIZER}"), recipe.tokenizer.add
     if like is None:
-        return _start(recipe)
+        if add and not folder.is_dir():
+            own = Tokenizer.from_folder(_start(recipe))
+            extended(own, Corpus(inputs, sample=SAMPLE), add).save(folder)
+        return folder if add else _start(recipe)
+    if add:
+        raise UserError(
+            f"recipe: tokenizer.add is for a checkpoint, and {recipe.model!r} is a preset",
+            hint="tokenizer.vocab_size=N is how many tokens are learned for it",
+        )
     if recipe.tokenizer.path is not None:
         return Path(recipe.tokenizer.path).expanduser()
-    folder = place.with_name(f"{place.name}-{TOKENIZER}")
     if not folder.is_dir():
         kinds = {kind: name for name, kind in KINDS.items()}
         published = tokenizers.find(like)
