@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,6 +68,10 @@ class Mixture:
     def module(self) -> nn.Module:
         """What trains."""
         return self._lead.module
+
+    def files(self) -> dict[str, Path]:
+        """What is read beside the text."""
+        return {name: path for part in self.parts for name, path in part.objective.files().items()}
 
     def room(self, length: int) -> int:
         """Tokens of a chunk, for sequences of at most ``length`` tokens."""

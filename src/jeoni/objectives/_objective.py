@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -73,6 +74,10 @@ class Objective(ABC):
     @abstractmethod
     def attach(self, seed: int) -> None:
         """Put the objective's heads on the model; those that it has already stay."""
+
+    def files(self) -> Mapping[str, Path]:
+        """What is read beside the text, by a name for each."""
+        return {}
 
     def room(self, length: int) -> int:
         """Tokens of a chunk, for sequences of at most ``length`` tokens.

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jeoni.base.batch import Batch
+from jeoni.base.batch import Batch, Loss
 from jeoni.base.errors import UserError
 from jeoni.models.decoding import language_model_loss, shift_right
 from jeoni.models.heads import language_model_head
+from jeoni.models.model import Model
 from jeoni.objectives._draft import Draft, Ints
 from jeoni.objectives._objective import Objective, Part
 from jeoni.text.tokenizer import Tokenizer
@@ -52,9 +53,20 @@ class Writer(Objective):
 
     def losses(self, hidden: Tensor, batch: Batch) -> list[Part]:
         """Cross-entropy; accuracy too, when the model is not training."""
-        head, words = self.model.heads[HEAD], self.model.backbone.embeddings.words.weight
-        loss = language_model_loss(head, hidden, words, batch.targets[WRITTEN])
+        loss = written_loss(self.model, hidden, batch.targets[WRITTEN])
         return [Part(loss.total, loss.count, perplexity=True, metrics=loss.metrics)]
+
+
+def written_loss(model: Model, hidden: Tensor, written: Tensor) -> Loss:
+    """Of the head that writes.
+
+    Args:
+        model: has it.
+        hidden: states ``[M, H]``.
+        written: what each is to write, ``[M]``.
+    """
+    words = model.backbone.embeddings.words.weight
+    return language_model_loss(model.heads[HEAD], hidden, words, written)
 
 
 def to_write(draft: Draft, ids: Ints, lengths: Ints, start: int) -> Draft:

@@ -2,17 +2,28 @@
 transformer", JMLR 2020, section 3.1.4; lengths as in the authors' ``random_spans_noise_mask`` and
 ``random_spans_helper``."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
 
+from jeoni.base.batch import Batch
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
+from jeoni.data.chunks import Chunks
+from jeoni.data.token_store import TokenStore
 from jeoni.objectives._draft import Bools, Draft, Ints, Noise
-from jeoni.objectives._objective import ObjectiveType
+from jeoni.objectives._objective import ObjectiveType, Part
 from jeoni.objectives._sentinels import sentinels
-from jeoni.objectives._writing import Writer, end_id, to_write
+from jeoni.objectives._supervised import Examples, Mixed, Supervised
+from jeoni.objectives._writing import WRITTEN, Writer, end_id, to_write, written_loss
+
+GIVEN, GIVEN_LENGTHS = "given", "given_lengths"
 
 
 class SpanCorruptionConfig(Config):
@@ -21,10 +32,25 @@ class SpanCorruptionConfig(Config):
     Attributes:
         rate: share of a text's tokens that is taken out.
         mean: tokens of a span, on average.
+        supervised: examples from files among the text, to be written as they are.
     """
 
     rate: float = Field(0.15, gt=0, lt=1)
     mean: float = Field(3.0, ge=1)
+    supervised: tuple[Supervised, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_file(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and isinstance(values.get("supervised"), Mapping):
+            return {**values, "supervised": (values["supervised"],)}
+        return values
+
+    @model_validator(mode="after")
+    def _some_text(self) -> "SpanCorruptionConfig":
+        if (total := sum(file.share for file in self.supervised)) >= 1:
+            raise ValueError(f"supervised: shares of {total:g} together leave no text")
+        return self
 
 
 class SpanCorruption(Writer):
@@ -38,6 +64,7 @@ class SpanCorruption(Writer):
         super().attach(seed)
         self.sentinels = sentinels(self.model)
         self.end = end_id(self.model.tokenizer)
+        self.examples = Examples(self.config.supervised, self.model.tokenizer, self.end)
 
     def room(self, length: int) -> int:
         """The longest text whose rest with sentinels and special tokens has ``length`` tokens.
@@ -67,6 +94,30 @@ class SpanCorruption(Writer):
         taken, spans = plan(count, self.config.rate, self.config.mean)
         return count - taken + spans + around, taken + spans + 1
 
+    def files(self) -> Mapping[str, Path]:
+        """Those of supervised examples."""
+        return self.examples.paths()
+
+    def cut(self, store: TokenStore, room: int, *, seed: int = 0, epoch: int = 0) -> Chunks:
+        """Stretches of documents, and supervised examples behind them."""
+        chunks = super().cut(store, room, seed=seed, epoch=epoch)
+        if not self.config.supervised:
+            return chunks
+        around = self.model.tokenizer.special_count()
+        length = max(self._lengths(room, around))
+        rows = self.examples.drawn(len(chunks), seed=seed, epoch=epoch)
+        return Mixed(chunks, self.examples, rows, room=length - around, longest=length)
+
+    def arrange(self, chunks: Chunks, indices: Ints, noise: Noise) -> Draft:
+        """Special tokens around each; of supervised examples nothing is to be taken out."""
+        draft = super().arrange(chunks, indices, noise)
+        if not isinstance(chunks, Mixed):
+            return draft
+        given = chunks.targets(indices)
+        lengths = np.array([len(target) for target in given], np.int64)
+        draft = replace(draft, special=draft.special | (lengths > 0)[draft.owners])
+        return draft.aimed(**{GIVEN: np.concatenate(given), GIVEN_LENGTHS: lengths})
+
     def corrupt(self, draft: Draft, noise: Noise) -> Draft:
         """What is left, with sentinels; the decoder's part: sentinels and what they stand for."""
         taken = self._choose(draft, noise)
@@ -86,7 +137,25 @@ class SpanCorruption(Writer):
             lengths=np.bincount(draft.owners[kept], minlength=len(draft.lengths)),
         )
         written, lengths = self._written(draft, taken, begins, marks)
+        if GIVEN in draft.targets:
+            written, lengths = _with_given(draft, written, lengths)
+            read = replace(read, targets={GIVEN_LENGTHS: draft.targets[GIVEN_LENGTHS]})
         return to_write(read, written, lengths, self.model.spec.decoder_start)
+
+    def losses(self, hidden: Tensor, batch: Batch) -> list[Part]:
+        """Cross-entropy of all that is written; apart, when the model is not training."""
+        (whole,) = super().losses(hidden, batch)
+        if self.model.training or GIVEN_LENGTHS not in batch.targets or batch.decoder is None:
+            return [whole]
+        lengths = torch.tensor(batch.decoder.lengths, device=hidden.device)
+        given = (batch.targets[GIVEN_LENGTHS] > 0).repeat_interleave(lengths)
+        figures = dict(whole.metrics)
+        for name, own in (("text", ~given), ("supervised", given)):
+            if own.any():
+                loss = written_loss(self.model, hidden[own], batch.targets[WRITTEN][own])
+                figures[f"{name}_loss"] = (float(loss.total.detach()), loss.count)
+                figures[f"{name}_accuracy"] = loss.metrics["accuracy"]
+        return [replace(whole, metrics=figures)]
 
     def _choose(self, draft: Draft, noise: Noise) -> Bools:
         """Which tokens are taken out, ``[N]``."""
@@ -111,6 +180,18 @@ class SpanCorruption(Writer):
         order = np.lexsort((np.arange(len(where)) < len(marks), where))
         written = np.insert(draft.ids[taken], where[order], what[order])
         return written, counts + more + 1
+
+
+def _with_given(draft: Draft, written: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Supervised targets, where nothing was taken out and only an end would be written."""
+    given = draft.targets[GIVEN_LENGTHS]
+    parts = zip(
+        np.split(written, np.cumsum(lengths)[:-1]),
+        np.split(draft.targets[GIVEN], np.cumsum(given)[:-1]),
+        strict=True,
+    )
+    whole = np.concatenate([target if len(target) else own for own, target in parts])
+    return whole, np.where(given > 0, given, lengths)
 
 
 def plan(count: int, rate: float, mean: float) -> tuple[int, int]:

@@ -116,7 +116,8 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     if first:
         if on_groups is not None:
             on_groups(optimizer.table(mixture.module, groups, recipe.train))
-        run.claim(folder, recipe, texts.marks, "pretrain")
+        run.check_data(folder, mixture.files())
+        run.claim(folder, recipe, {**texts.marks, **mixture.files()}, "pretrain")
     began = time.monotonic()
     with runtime.threads(recipe.train.threads):
         unseen = _unseen(recipe, mixture, texts)
