@@ -10,6 +10,7 @@ import torch
 
 import peers
 import tiny
+import vector_files
 from jeoni.base.errors import UserError
 from jeoni.data.record import Record
 from jeoni.models import hub
@@ -112,6 +113,18 @@ def test_of_windows_the_one_with_most_around_counts() -> None:
     middle = (second[0] + first[1]) // 2
     assert found.tags[0] == LABELS[0]
     assert found.tags[middle] == LABELS[1]
+
+
+def test_what_is_kept_comes_back_from_json() -> None:
+    """Under torchrun, other ranks get it so."""
+    task = make(max_length=6, stride=2)
+    encoded = task.encode(words())
+    logits = torch.randn(
+        int(encoded.features.lengths.sum()), 5, generator=torch.Generator().manual_seed(1)
+    )
+    kept = task.decode(encoded, range(len(encoded.features)), logits)
+    again = [task.unpack(json.loads(json.dumps(task.pack(k)))) for k in kept]
+    assert task.combine(encoded, again) == task.combine(encoded, kept)
 
 
 def test_numbers_stand_for_names() -> None:
@@ -235,3 +248,17 @@ def test_trained_evaluated_and_used(
     blank = jeoni("tag", "--model", str(run.folder), "a", " ")
     assert (blank.status, blank.err.strip()) == (2, "jeoni: input 2: the text is empty")
     assert "Kinds of entities" in (run.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_from_a_file_of_vectors(conll: Path, tmp_path: Path) -> None:
+    """Models of words: here a tag is for the word's vector alone."""
+    names = sorted({word for tokens, _ in SENTENCES for word in tokens})
+    vector_files.fasttext_vec(tmp_path / "x.vec", names, vector_files.table(len(names), 16))
+    data = {"train": str(conll), "dev": str(conll)}
+    recipe = tiny.recipe(
+        tmp_path / "x.vec", data, tmp_path / "run", train={"epochs": 60, "lr": 0.3}
+    )
+    run = finetune(recipe)
+    assert run.metrics["entity_f1"] == 1.0
+    (tagged,) = tag(run.folder, "The Han River flows")
+    assert [s.text for s in tagged.spans] == ["Han River"]

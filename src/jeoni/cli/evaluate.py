@@ -62,6 +62,8 @@ def evaluate(
     typer.echo(
         f"95% interval of {interval['metric']}: {interval['low']:.4g} to {interval['high']:.4g}"
     )
+    if notes := [f"{name}: {count}" for name, count in result["notes"].items() if count]:
+        typer.echo("; ".join(notes))
 
 
 def chosen(

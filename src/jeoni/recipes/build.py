@@ -48,8 +48,8 @@ def model(
         dataset: a preset's vocabulary is learned from it; None: there must be one.
         seed: draws what is not loaded.
         tokenizer: a preset's, where it is at hand.
-    """
         spare: rows of a preset's word table that no token has.
+    """
     presets = hub.presets(recipe.family)
     if recipe.model not in presets or Path(recipe.model).exists():
         if recipe.spec:
@@ -143,13 +143,10 @@ def _tokenizer(config: TokenizerConfig, dataset: Dataset | None) -> Tokenizer:
         return Tokenizer.from_vocab(path, config.lowercase)
     if dataset is None:
         raise UserError("recipe: no tokenizer", hint="tokenizer.path=FOLDER")
-    names = ("text", "pair", "question", "context")
-    texts = (
-        str(record.fields[name])
-        for record in dataset.split("train")
-        for name in names
-        if name in record.fields
-    )
+    names = ("text", "pair", "question", "context", "choices")
+    rows = dataset.split("train")
+    found = (row.fields[name] for row in rows for name in names if name in row.fields)
+    texts = (text for value in found for text in (value if isinstance(value, list) else [value]))
     return train_wordpiece(texts, vocab_size=config.vocab_size, lowercase=config.lowercase)
 
 

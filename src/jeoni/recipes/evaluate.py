@@ -48,7 +48,8 @@ def evaluate(
         task: the same for the type of the task. (A folder does not choose what is imported.)
 
     Returns:
-        ``metrics`` by name, ``n``, and the 95% bootstrap ``interval`` of the main metric.
+        ``metrics`` by name, ``n``, the 95% bootstrap ``interval`` of the main metric, and ``notes``: what
+        had to be done to the examples, counted.
     """
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
@@ -64,6 +65,7 @@ def evaluate(
         "n": len(encoded.records),
         "metrics": {k: v if math.isfinite(v) else None for k, v in result.values().items()},
         "interval": {"metric": chosen.main_metric, "level": 0.95, "low": low, "high": high},
+        "notes": dict(encoded.notes),
     }
     if out is not None and first:
         path = Path(out)

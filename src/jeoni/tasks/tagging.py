@@ -139,7 +139,7 @@ class Tagging(Task[Kept, TagPrediction]):
             known = isinstance(tag, int) and 0 <= tag < len(self.given)
             tags.append(self.given[tag] if known else str(tag))
         kinds = set(kinds_of(self.given)) if self.scheme != "plain" else set()
-        for tag in set(tags):
+        for tag in dict.fromkeys(tags):
             good = tag == "O" or (of_entities((tag, "O")) and tag[2:] in kinds)
             if not (good if kinds else tag in self.given):
                 raise UserError(
