@@ -37,6 +37,6 @@ def start(
 def run(arguments: Sequence[str], processes: int = 1, restarts: int = 0) -> str:
     """To the end, which must be a good one; what it printed."""
     process = start(arguments, processes, restarts)
-    out, errors = process.communicate(timeout=180)
+    out, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     return out

@@ -55,12 +55,19 @@ def assert_same(left: Path, right: Path) -> None:
     assert a["training"]["tokens"] == b["training"]["tokens"]
 
 
-def test_two_processes_are_one(recipe: Path, tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    launch.run(arguments(recipe, one, "seeds=[1,2]"))
-    out = launch.run(arguments(recipe, two, "seeds=[1,2]"), 2)
+@pytest.fixture(scope="module")
+def alone(recipe: Path) -> Path:
+    """What one process gives."""
+    launch.run(arguments(recipe, recipe.parent / "one", "seeds=[1,2]"))
+    return recipe.parent / "one"
+
+
+@pytest.mark.parametrize("shard", ["false", pytest.param("true", marks=pytest.mark.slow)])
+def test_two_processes_are_one(shard: str, recipe: Path, alone: Path, tmp_path: Path) -> None:
+    two = tmp_path / "two"
+    out = launch.run(arguments(recipe, two, "seeds=[1,2]", f"train.shard={shard}"), 2)
     for seed in ("seed-1", "seed-2"):
-        assert_same(one / seed, two / seed)
+        assert_same(alone / seed, two / seed)
     assert out.count("Report: ") == 1  # one of them talks
     assert read_json(two / "results.json")["seeds"] == [1, 2]
 
