@@ -8,7 +8,6 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from jeoni.base import rng
 from jeoni.base.errors import UserError
 from jeoni.data.cards import (
     VARIABLE,
@@ -24,6 +23,7 @@ from jeoni.data.cards import (
     missing,
     roots,
 )
+from jeoni.data.cuts import Source, group, held_out, sample
 from jeoni.data.kinds import KINDS, guess_task, standard_record
 from jeoni.data.readers import ending, read
 from jeoni.data.record import Record
@@ -68,34 +68,6 @@ class DataConfig(Columns):
     only: Mapping[str, str | int | bool] = {}
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a split comes from.
-
-    Attributes:
-        path: its file.
-        more: further files, where it has several.
-        share: what was cut off the file as dev; 0 if the file is not cut.
-        rest: this split is what is left.
-    """
-
-    path: Path
-    more: tuple[Path, ...] = ()
-    share: float = 0.0
-    rest: bool = False
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """All of its files."""
-        return (self.path, *self.more)
-
-    def __str__(self) -> str:
-        names = " + ".join(path.name for path in self.paths)
-        if not self.share:
-            return names
-        return f"{names} ({1 - self.share if self.rest else self.share:.0%} of it)"
-
-
 Files = Mapping[Split, tuple[Path, ...]]
 Rows = tuple[tuple[Path, ...], tuple[tuple[str, str], ...]]
 """Files, and the values that rows of them must have."""
@@ -136,17 +108,17 @@ class Dataset:
         records = self._records(name)
         if source.share:
             if source.path not in self._held:  # both sides of a cut are of one file and share
-                self._held[source.path] = _held_out(records, source)
+                self._held[source.path] = held_out(records, source)
             held = self._held[source.path]
-            records = [r for r in records if (_group(r) in held) is not source.rest]
-        return _sample(records, getattr(self.config, f"limit_{name}"))
+            records = [r for r in records if (group(r) in held) is not source.rest]
+        return sample(records, getattr(self.config, f"limit_{name}"))
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:
         """Names of the classes or tags: the catalog's, else those in train; None if there is neither."""
         kind = KINDS[self.task]
-        own = self.config.label or self.config.tags  # another column than the catalog's
-        if self.card and self.card.labels and not own:
+        # Another column of tags (UD's xpos) has other tags than the card names.
+        if self.card and self.card.labels and not self.config.tags:
             return kind.listed(self.card.labels, self.card.metric)
         if kind.labels is None or "train" not in self.sources:
             return None
@@ -304,37 +276,6 @@ def _absent(dataset: Dataset, name: Split) -> UserError:
     return UserError(
         f"there is no {name} data; given: {', '.join(dataset.sources)}", hint=f"data.{name}=FILE"
     )
-
-
-def _group(record: Record) -> str:
-    """What examples have in common that must not be on both sides of a cut."""
-    fields = record.fields
-    if "group" in fields:
-        return str(fields["group"])
-    return (
-        str(fields["context"]) if "context" in fields else f"{fields['text']}\0{fields.get('pair')}"
-    )
-
-
-def _held_out(records: list[Record], source: Source) -> set[str]:
-    """The groups that are dev: those with the lowest hashes, in whatever order the file has them."""
-    groups = sorted(
-        {_group(record) for record in records}, key=lambda group: rng.derive("dev", group)
-    )
-    count = max(1, round(source.share * len(groups)))
-    if count >= len(groups):
-        raise UserError(
-            f"{source.path}: cannot cut a dev part off {len(groups)} different texts or passages",
-            hint="give a dev file: data.dev=FILE",
-        )
-    return set(groups[:count])
-
-
-def _sample(records: list[Record], limit: int | None) -> list[Record]:
-    if limit is None or limit >= len(records):
-        return records
-    chosen = rng.generator("limit", len(records)).permutation(len(records))[:limit]
-    return [records[index] for index in sorted(chosen)]
 
 
 def _check_ids(records: list[Record], path: Path) -> None:
