@@ -143,3 +143,12 @@ def test_alone_everything_is_a_no_op() -> None:
     assert distributed.gather("x") == ["x"]
     assert distributed.place() == (0, 1)
     distributed.barrier()
+
+
+def test_starts_are_told_apart_where_all_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents of several machines count their own restarts only."""
+    assert distributed._attempt() == 0
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    assert distributed._attempt() == 2
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
+    assert distributed._attempt() == 0
