@@ -8,9 +8,10 @@ import pytest
 import objective_parts as parts
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
-from jeoni.recipes import named
+from jeoni.recipes import named, study_pages
 from jeoni.recipes import study as module
 from jeoni.recipes.study import Score, resolve, study
+from jeoni.report.sections import Curves
 
 TRAIN = {"steps": 2, "threads": 1, "precision": "fp32"}
 
@@ -96,3 +97,46 @@ def test_studies_that_come_with_jeoni_are_valid() -> None:
     assert named.names(named.STUDIES) == ["objectives", "text"]
     for name in named.names(named.STUDIES):
         resolve(name, ["common.data.store=somewhere"], {})
+
+
+def test_scores_against_the_amount_of_text(recipe: dict[str, Any]) -> None:
+    """The levels of what was pretrained on nothing are lines from end to end."""
+    ways = {"some": {"data": {"fraction": 0.5}}, "all": {}}
+    scores = [
+        {"way": "some", "task": "toy", "tokens": 50, "metric": "accuracy"},
+        {"way": "all", "task": "toy", "tokens": 100, "metric": "accuracy"},
+        {"way": "from scratch", "task": "toy", "tokens": 0, "metric": "accuracy"},
+    ]
+    table = {"some": [0.6, 0.5, 0.7], "all": [0.8, 0.8, 0.8], "from scratch": [0.4, 0.3, 0.5]}
+    found = {"scores": scores, "table": {w: {"toy": v} for w, v in table.items()}}
+    (chart,) = study_pages.amounts({**found, "recipe": {"ways": ways}}, {"toy": "accuracy"})
+    assert isinstance(chart, Curves)
+    lines: dict[Any, list[Any]] = {}
+    for row in chart.rows:
+        lines.setdefault(row["which"], []).append((row["tokens of text"], row["accuracy"]))
+    assert lines["pretrained"] == [(50, 0.6), (100, 0.8)]
+    assert lines["pretrained, largest"] == [(50, 0.7), (100, 0.8)]
+    assert sorted(lines["from scratch"]) == [(50, 0.4), (100, 0.4)]
+    equal = {"recipe": {"ways": {"one": {}, "other": {"objectives": "causal_lm"}}}}
+    assert study_pages.amounts({**found, **equal}, {"toy": "accuracy"}) == []
+
+
+def test_sections_of_a_way_are_on_top_of_the_common_ones(recipe: dict[str, Any]) -> None:
+    ways = {"one": {"spec": {"layers": 2}, "data": {"fraction": 0.5}}, "other": {}}
+    full = resolve({**recipe, "ways": ways, "claims": []}, ["common.objectives=masked_lm"], {})
+    own = module._settings(full, "one")
+    assert own["spec"] == {**recipe["common"]["spec"], "layers": 2}
+    assert own["data"] == {**recipe["common"]["data"], "fraction": 0.5}
+    assert module.from_scratch(full) == {"one, from scratch": "one", "other, from scratch": "other"}
+
+
+def test_a_mistake_in_any_way_is_found_first(recipe: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="fraktion"):
+        study({**recipe, "ways": {**recipe["ways"], "last": {"data": {"fraktion": 0.5}}}})
+    with pytest.raises(UserError, match=r"train\.epoks"):
+        study(
+            {
+                **recipe,
+                "tasks": {**recipe["tasks"], "last": {"train": {"epoks": 1}, "data": "nsmc"}},
+            }
+        )

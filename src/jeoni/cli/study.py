@@ -41,6 +41,7 @@ def study(
     from jeoni.cli import arguments as given
     from jeoni.cli import show
     from jeoni.recipes.study import study as run
+    from jeoni.recipes.study_pages import cell
 
     name, overrides = given.split(arguments, {"out": out}, "study")
     if name is None:
@@ -50,9 +51,6 @@ def study(
         show.as_json(read_json(result.folder / "results.json"))
         return
     tasks = sorted({score.task for score in result.scores})
-    rows = [
-        (way, *("{:.4g} ({:.4g} to {:.4g})".format(*row[task]) for task in tasks))
-        for way, row in result.table.items()
-    ]
+    rows = [(way, *(cell(row.get(task)) for task in tasks)) for way, row in result.table.items()]
     show.table("Median (smallest to largest)", ("pretrained with", *tasks), rows)
     typer.echo(f"\nReport: {result.folder / 'report.html'}")

@@ -1,6 +1,6 @@
 """The page of a study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
     metrics = {score["task"]: score["metric"] for score in found["scores"]}
     sections: list[Section] = [
         Table(
-            f"Median (smallest to largest) of {len(seeds)} seeds",
+            f"Median (smallest to largest) of {len(seeds)} seed{'s' * (len(seeds) > 1)}",
             ("pretrained with", *(f"{task}, {metrics[task]}" for task in tasks)),
-            [(way, *(_cell(row.get(task)) for task in tasks)) for way, row in table.items()],
-            note="From scratch: the architecture of the way that is named, and of all that have the same.",
+            [(way, *(cell(row.get(task)) for task in tasks)) for way, row in table.items()],
+            note="Ways with the same architecture have one row from scratch, under the first's name.",
         ),
         *amounts(found, metrics),
         *(
@@ -74,16 +74,19 @@ def amounts(found: Mapping[str, Any], metrics: Mapping[str, str]) -> list[Sectio
             tokens = {s["tokens"] for s in found["scores"] if s["way"] == way} - {0}
             which = "pretrained" if tokens else way
             for place in tokens or {min(ends), max(ends)}:  # from scratch: a level line
-                for name, value in zip(("median", "smallest", "largest"), row[task], strict=True):
-                    line = which if name == "median" else f"{which}, {name}"
-                    rows.append({X: place, metric: value, "which": line})
+                lines = (which, f"{which}, smallest", f"{which}, largest")[: 3 if tokens else 1]
+                rows += [
+                    {X: place, metric: value, "which": line}
+                    for line, value in zip(lines, row[task], strict=False)
+                ]
         title = f"{task}: {metric} against the text pretrained on"
         charts.append(Curves(title, rows, X, metric, "which", y_format=".3g", x_log=True))
     return charts
 
 
-def _cell(value: list[float] | None) -> str:
+def cell(value: Sequence[float] | None) -> str:
+    """Median and spread, if there is one."""
     if value is None:
         return "–"
     median, low, high = value
-    return f"{median:.4g} ({low:.4g} to {high:.4g})"
+    return f"{median:.4g}" + (f" ({low:.4g} to {high:.4g})" if low < high else "")
