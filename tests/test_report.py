@@ -15,8 +15,11 @@ from jeoni.report.sections import (
     Curves,
     Headline,
     KeyValues,
+    Marked,
+    MarkedText,
     Note,
     Passages,
+    Points,
     Section,
     Table,
     Texts,
@@ -54,16 +57,37 @@ def test_page_fetches_nothing(everything: str) -> None:
 def test_nothing_given_becomes_markup(everything: str) -> None:
     page = Page(everything)
     scripts = [attributes for tag, attributes, _ in page.found if tag == "script"]
-    assert len(scripts) == 3  # the data of two charts, and the code that draws them
+    assert len(scripts) == 4  # the data of three charts, and the code that draws them
     assert not any(name.startswith("on") for _, attributes, _ in page.found for name in attributes)
     assert not page.texts("img")
     assert NASTY in page.texts("td")
     assert NASTY in page.texts("h3")
     assert f"Report {NASTY}" in page.texts("title")
-    for text in page.texts("script")[:2]:
+    for text in page.texts("script")[:3]:
         assert "\u2028" not in text
         assert "<" not in text
         assert NASTY in json.dumps(json.loads(text), ensure_ascii=False).replace('\\"', '"')
+
+
+def test_named_spans_are_marked_in_their_text() -> None:
+    text = "세종대왕은 서울에서 태어났다"
+    page = render(
+        Marked("M", [MarkedText(text, [(0, 4, "PS"), (6, 8, "LC")], [(6, 10, "LC")], False)])
+    )
+    gold, predicted = page.texts("p", "text")
+    assert gold == "세종대왕PS은 서울LC에서 태어났다"
+    assert predicted == "세종대왕은 서울에서LC 태어났다"
+    assert page.texts("mark", "gold")[1:] == ["세종대왕PS", "서울LC"]  # the first is the legend's
+    assert page.texts("mark", "predicted")[1:] == ["서울에서LC"]
+    assert page.texts("small") == ["PS", "LC", "LC"]
+    right = render(Marked("M", [MarkedText(text, [(0, 4, "PS")], [(0, 4, "PS")], True)]))
+    assert len(right.texts("p", "text")) == 1
+
+
+@pytest.mark.parametrize("spans", [[(0, 9, "A")], [(0, 2, "A"), (1, 3, "B")], [(2, 1, "A")]])
+def test_spans_that_do_not_fit(spans: list[tuple[int, int, str]]) -> None:
+    with pytest.raises(ValueError, match="overlaps, or is outside"):
+        MarkedText("text", [], spans, False)
 
 
 def test_only_charts_need_a_script() -> None:
@@ -88,6 +112,8 @@ def test_only_charts_need_a_script() -> None:
         Confusion("T", ["a"], [[0]]),
         Passages("T", []),
         Texts("T", []),
+        Marked("T", []),
+        Points("T", [{"x": 1, "y": None}], "x", "y"),
         KeyValues("T", {}),
         Note("T", " \n"),
     ],
