@@ -111,6 +111,18 @@ def test_the_head_is_kept_for_regression_alone(tmp_path: Path, model: Model) -> 
     assert {n.rpartition(".")[0] for n in make(other).model.fresh} == {"heads.classification.out"}
 
 
+def test_a_fresh_head_starts_at_the_mean(tmp_path: Path, model: Model) -> None:
+    task = make(model, start=2.5)
+    bias = model.heads["classification"].out.bias
+    assert bias.tolist() == [2.5]
+    torch.nn.init.constant_(bias, 1.0)  # as if trained
+    model.settings = task.settings()
+    model.save(tmp_path)
+    again = make(hub.load(tmp_path), start=2.5).model
+    assert again.heads["classification"].out.bias.tolist() == [1.0]
+    make(peers.reader("gpt2"), start=2.5)  # whose head has no bias
+
+
 def test_sections(model: Model) -> None:
     task = make(model)
     encoded = task.encode(tiny.labeled(PAIRS))
@@ -146,6 +158,8 @@ def test_trained_evaluated_and_used(tiny_folder: Path, csv: Path, tmp_path: Path
     run = finetune(tiny.recipe(tiny_folder, data, tmp_path / "run"), "task=regression")
     results = json.loads((run.folder / "results.json").read_text())
     assert results["main_metric"] == "pearson"
+    mean = sum(v for _, _, v in PAIRS) / len(PAIRS)
+    assert hub.load(run.folder).settings["start"] == pytest.approx(mean)
     assert results["interval"]["low"] <= results["interval"]["high"]
     found = evaluate(run.folder, columns(dev=csv))
     assert found["metrics"].keys() == run.metrics.keys()

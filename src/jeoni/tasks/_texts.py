@@ -28,19 +28,23 @@ def encode_texts(
     return encodings, {"texts that fill max_length (cut if longer)": full}
 
 
-def one_output(model: Model, task: str, seed: int) -> None:
+def one_output(model: Model, task: str, seed: int, start: float = 0.0) -> None:
     """Leave a model with a head for one number: the checkpoint's for this task, else a fresh one.
 
     Args:
         model: gets it, and keeps no other.
         task: whose head the checkpoint's may be; one that does not say counts as such.
         seed: draws a fresh one.
+        start: bias of a fresh one, where it has a bias.
     """
     same = model.settings.get("task", task) == task
     head = model.keep_head(HEAD)
     if head is None or head.classes != 1 or not same:
         drawn = () if same else ("out.",)
-        model.add_head(HEAD, classification_head(model, 1), seed=seed, drawn=drawn)
+        fresh = classification_head(model, 1)
+        model.add_head(HEAD, fresh, seed=seed, drawn=drawn)
+        if f"heads.{HEAD}.out.bias" in model.fresh:
+            torch.nn.init.constant_(fresh.out.bias, start)
     model.labels = None
 
 

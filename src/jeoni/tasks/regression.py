@@ -36,11 +36,14 @@ class RegressionConfig(Config):
         threshold: from here on a number counts as "yes" in the binary view (KLUE STS: 3 of 5); None for
             no such view.
         metric: the figure that counts; the data set gives it if this does not.
+        start: what a fresh head says of everything before training; by default the mean of the training
+            data, which is a long way for small steps from 0.
     """
 
     max_length: int = Field(128, ge=1)
     threshold: float | None = 3.0
     metric: Literal["pearson", "spearman"] = "pearson"
+    start: float = Field(0.0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Regression(Task[float, NumberPrediction]):
     def attach(self, seed: int) -> None:
         """Use the checkpoint's head if it is one of regression, else a fresh one."""
         self.main_metric = self.config.metric
-        one_output(self.model, "regression", seed)
+        one_output(self.model, "regression", seed, start=self.config.start)
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Texts as for classification; targets ``value [n]``."""
@@ -149,8 +152,11 @@ def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:
-    """The data set's figure."""
-    return {"metric": dataset.metric}
+    """The data set's figure, and the mean of its training data."""
+    if "train" not in dataset.sources:
+        return {"metric": dataset.metric}
+    labels = [label_number(record) for record in dataset.split("train")]
+    return {"metric": dataset.metric, "start": sum(labels) / len(labels)}
 
 
 TASK = TaskType(
