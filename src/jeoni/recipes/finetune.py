@@ -30,6 +30,7 @@ MISSING = {
     "data": "--data NAME (jeoni data list), or your own file: data.train=FILE",
 }
 """What to do where a key is missing."""
+_ROOM = "make room, or the folder writable; the same command then only writes what is missing"
 OnGroups = Callable[[list[GroupRow]], None]
 
 
@@ -175,6 +176,9 @@ def _train(parts: Parts) -> tuple[FitResult, Evaluation]:
         values = latest[0].values()
         return {task.main_metric: values[task.main_metric], **values}
 
+    def keep(epochs: float) -> None:
+        _save(parts, parts.folder / run.EPOCHS / f"{epochs:g}")
+
     result = fit(
         task,
         EpochBatches(parts.train.features, config=recipe.batch, seed=parts.seed),
@@ -183,6 +187,7 @@ def _train(parts: Parts) -> tuple[FitResult, Evaluation]:
         folder=parts.folder,
         seed=parts.seed,
         evaluate=metrics,
+        keep=keep if recipe.keep_epochs else None,
         device=task.model.device,
         tensorboard=recipe.tensorboard,
         description=f"training (seed {parts.seed})" if len(recipe.seeds) > 1 else "training",
@@ -198,17 +203,23 @@ def _train(parts: Parts) -> tuple[FitResult, Evaluation]:
 def _write(parts: Parts, final: Evaluation, found: dict[str, Any]) -> None:
     """Final model, predictions, report, results: in this order, the results last."""
     recipe, task, folder = parts.recipe, parts.task, parts.folder
-    settings = {**task.settings(), "task": parts.task_name}
-    task.model.settings = {**settings, "from": recipe.model, "data": parts.dataset.name}
-    hint = "make room, or the folder writable; the same command then only writes what is missing"
-    with named_problems(folder, hint):
-        task.model.save(folder / run.MODEL)
+    _save(parts, folder / run.MODEL)
+    with named_problems(folder, _ROOM):
         write_text(folder / run.MODEL / "README.md", card.model_card(recipe, found, task.model))
         run.keep_predictions(folder, parts.dev.records, final.predictions, final.scores)
         sections = task.sections(parts.dev, final.predictions, final.scores)
         rows = log.read(folder)
         pages.run_report(recipe, found, parts.table(), sections, rows, folder / run.REPORT)
         run.finish(folder, found)
+
+
+def _save(parts: Parts, folder: Path) -> None:
+    """The model as it is, with what it is trained for."""
+    task = parts.task
+    settings = {**task.settings(), "task": parts.task_name}
+    task.model.settings = {**settings, "from": parts.recipe.model, "data": parts.dataset.name}
+    with named_problems(folder, _ROOM):
+        task.model.save(folder)
 
 
 def _keep_best_model(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]], folder: Path) -> None:

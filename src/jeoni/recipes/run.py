@@ -17,9 +17,10 @@ from jeoni.data.record import Record
 from jeoni.tasks._task import Scores
 
 RECIPE, RESULTS, REPORT, MODEL = "recipe.yaml", "results.json", "report.html", "model"
-DATA, PREDICTIONS = "data.json", "predictions.jsonl"
+DATA, PREDICTIONS, EPOCHS = "data.json", "predictions.jsonl", "epochs"
 FREE = (
     "device",
+    "keep_epochs",
     "tensorboard",
     *(f"train.{k}" for k in ("threads", "log_every", "save_every", "save_every_minutes", "keep")),
     "train.max_skips",

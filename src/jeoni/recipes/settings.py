@@ -50,6 +50,8 @@ class FinetuneRecipe(Config):
         out: run folder; by default one under ``runs/`` named after model, data, strategy and a hash
             of the recipe.
         device: ``auto``, ``cpu``, ``cuda``.
+        keep_epochs: also keep the model of every evaluation (without ``train.eval_every``: of every epoch),
+            as ``epochs/1``, ``epochs/2``, ... in the run folder.
         tensorboard: also write TensorBoard files (extra ``tensorboard``).
     """
 
@@ -66,6 +68,7 @@ class FinetuneRecipe(Config):
     seeds: tuple[int, ...] = Field((1,), min_length=1)
     out: str | None = None
     device: str = "auto"
+    keep_epochs: bool = False
     tensorboard: bool = False
 
     @model_validator(mode="before")

@@ -32,6 +32,7 @@ from jeoni.training.step import Batches, Joint, Step
 
 _logger = logging.getLogger(__name__)
 Evaluate = Callable[[], Mapping[str, float]]
+Keep = Callable[[float], None]
 
 
 def fit(
@@ -43,6 +44,7 @@ def fit(
     folder: Path,
     seed: int,
     evaluate: Evaluate | None = None,
+    keep: Keep | None = None,
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
     description: str = "training",
@@ -59,6 +61,8 @@ def fit(
         seed: of everything random in the training itself.
         evaluate: gives named figures of the module as it is. Under torchrun it is called on every rank, for
             the same result; the first rank's counts.
+        keep: called on the first rank at every evaluation, with the epochs so far, to keep something of
+            the module as it is.
         device: where the module is moved to and trained.
         tensorboard: also write TensorBoard event files.
         description: a word for the progress bar.
@@ -81,7 +85,7 @@ def fit(
         return _fit(
             _Run(
                 _ranks(step, blocks, config, device),
-                *(batches, groups, config, folder, seed, evaluate, device),
+                *(batches, groups, config, folder, seed, evaluate, device, keep),
             ),
             tensorboard,
             description,
@@ -126,9 +130,10 @@ class _Run:
         seed: int,
         evaluate: Evaluate | None,
         device: torch.device,
+        keep: Keep | None,
     ) -> None:
         self.ranks, self.batches, self.config, self.folder = ranks, batches, config, folder
-        self.seed, self.evaluate, self.device = seed, evaluate, device
+        self.seed, self.evaluate, self.keep, self.device = seed, evaluate, keep, device
         self.module = ranks.module
         self.plan = Plan.make(batches, config)
         self.optimizer = optimizer.build(self.module, groups, config)
@@ -314,6 +319,8 @@ class _Run:
         with self.ranks.whole() as module, torch.no_grad():
             module.eval()
             values = distributed.broadcast_value({k: float(v) for k, v in evaluate().items()})
+            if self.keep is not None and self.first:
+                self.keep(self.result.epochs)
         better = self.result.evaluated(values, self.config)
         if better and self.config.keep_best:
             self.best = copy_to_cpu(checkpoint.module_tensors(self.module))

@@ -1,0 +1,48 @@
+"""The Korean questions that come with jeoni (``wiki-ko-qa``), in the tab-separated form of the exercise.
+
+    python make_data.py             train.tsv, dev.tsv and test.tsv in this folder
+
+One example a line: ``tokens<TAB>start<TAB>end``. Tokens are separated by blanks; each is one character,
+``_`` stands for a blank: ``[CLS] question [SEP] passage [SEP]``. The answer is tokens ``start`` to ``end``,
+both included, counted from ``[CLS]`` = 0. The questions for development are cut in two by passage: one half
+is ``dev.tsv``, to choose an epoch by, the other ``test.tsv``, to look at once.
+"""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from jeoni.data.catalog import DataConfig, open_dataset
+from jeoni.data.record import Record
+
+
+def write(folder: str | Path, limit: int | None = None) -> None:
+    """The three files; with ``limit``, that many examples in each."""
+    data = open_dataset(DataConfig(name="wiki-ko-qa"))
+    train, held_out = data.split("train"), data.split("dev")
+    passages = list(dict.fromkeys(record.fields["context"] for record in held_out))
+    chosen = set(passages[::2])
+    dev = [record for record in held_out if record.fields["context"] in chosen]
+    test = [record for record in held_out if record.fields["context"] not in chosen]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, records in (("train", train), ("dev", dev), ("test", test)):
+        text = "".join(map(line, records[:limit]))
+        (Path(folder) / f"{name}.tsv").write_text(text, encoding="utf-8", newline="\n")
+
+
+def line(record: Record) -> str:
+    """A question about a passage as one line."""
+    question, passage = record.fields["question"], record.fields["context"]
+    answer = record.fields["answers"][0]
+    tokens = ["[CLS]", *tokens_of(question), "[SEP]", *tokens_of(passage), "[SEP]"]
+    start = len(question) + 2 + answer["start"]
+    return f"{' '.join(tokens)}\t{start}\t{start + len(answer['text']) - 1}\n"
+
+
+def tokens_of(text: str) -> Iterable[str]:
+    """Each character a token. (An underscore in the text cannot be told from a blank.)"""
+    return ("_" if character.isspace() else character for character in text)
+
+
+if __name__ == "__main__":
+    write(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
