@@ -14,7 +14,7 @@ from jeoni.base.config import Config, gather, parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import write_json
 from jeoni.recipes import finetune as finetuning
-from jeoni.recipes import named, study_pages
+from jeoni.recipes import grid, named, study_pages
 from jeoni.recipes import pretrain as pretraining
 
 SCRATCH = "from scratch"
@@ -150,7 +150,7 @@ def _scores(recipe: StudyRecipe, folder: Path) -> Iterator[Score]:
     random = {way: name for name, way in from_scratch(recipe).items()}
     for seed in recipe.seeds:
         for way in recipe.ways:
-            place = folder / "pretrain" / f"{_safe(way)}-{seed}"
+            place = folder / "pretrain" / f"{grid.safe(way)}-{seed}"
             own = {"seed": seed, "out": str(place)}
             trained = pretraining.pretrain({**_settings(recipe, way), **own})
             start = {"model": str(trained.folder / "model"), "seeds": [seed]}
@@ -180,15 +180,8 @@ def _settings(recipe: StudyRecipe, way: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for given in (recipe.common, recipe.ways[way]):
         values = {"data": {"store": given["data"]}} if isinstance(given.get("data"), str) else {}
-        found = _over(found, {**given, **values})
+        found = grid.over(found, {**given, **values})
     return found
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two mappings as one; what is a section in both, is so again."""
-    both = {key for key in below.keys() & above.keys() if isinstance(below[key], Mapping)}
-    inner = {k: _over(below[k], above[k]) for k in both if isinstance(above[k], Mapping)}
-    return {**below, **above, **inner}
 
 
 def _transferred(
@@ -197,25 +190,17 @@ def _transferred(
     """A pretrained model, or its architecture alone, on every task."""
     (seed,) = start["seeds"]
     for task, settings in recipe.tasks.items():
-        place = folder / "tasks" / _safe(task) / f"{_safe(way)}-{seed}"
+        place = folder / "tasks" / grid.safe(task) / f"{grid.safe(way)}-{seed}"
         results = finetuning.finetune({**settings, **start, "out": str(place)}).results
         metric = results["main_metric"]
         yield Score(way, task, seed, metric, results["metrics"][metric], tokens)
-
-
-def _safe(name: str) -> str:
-    """A name as a folder's."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
 
 
 def _table(scores: Sequence[Score]) -> dict[str, dict[str, tuple[float, float, float]]]:
     found: dict[str, dict[str, list[float]]] = {}
     for score in scores:
         found.setdefault(score.way, {}).setdefault(score.task, []).append(score.value)
-    return {
-        way: {t: (statistics.median(v), min(v), max(v)) for t, v in row.items()}
-        for way, row in found.items()
-    }
+    return {way: {t: grid.spread(v) for t, v in row.items()} for way, row in found.items()}
 
 
 def _verdict(claim: Claim, scores: Sequence[Score]) -> dict[str, Any]:
