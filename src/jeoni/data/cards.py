@@ -15,11 +15,14 @@ from jeoni.base.lookup import suggest
 HERE = Path(__file__).parent
 VARIABLE = "JEONI_DATA"
 
-Task = Literal["classification", "regression", "tagging", "multiple_choice", "span_qa"]
+Task = Literal[
+    "classification", "regression", "tagging", "dependency", "multiple_choice", "span_qa",
+]  # fmt: skip
 Metric = Literal[
     "accuracy", "macro_f1", "f1", "matthews_corrcoef",
     "pearson", "spearman",
     "entity_f1", "klue_ner", "tag_accuracy",
+    "las", "klue_dp",
     "squad_v1", "squad_v2", "korquad_v1",
 ]  # fmt: skip
 Split = Literal["train", "dev", "test"]

@@ -78,7 +78,8 @@ class Dataset:
     """Examples in standard fields.
 
     Classification and regression: ``text``, ``pair`` (if there is one), ``label`` (as in the file, see
-    ``jeoni.data.standard``). Tagging: ``text``, ``tokens``, ``tags`` (see ``jeoni.data.tags``). Span
+    ``jeoni.data.standard``). Tagging: ``text``, ``tokens``, ``tags`` (see ``jeoni.data.tags``).
+    Dependency parsing: ``text``, ``tokens``, ``heads``, ``relations`` (see ``jeoni.data.trees``). Span
     question answering: ``id``, ``question``, ``context``, ``answers`` as
     ``[{"text": ..., "start": character offset}]``.
 

@@ -10,6 +10,7 @@ from jeoni.data.choices import choice_fields
 from jeoni.data.record import Record
 from jeoni.data.standard import Columns, labels_of, question_fields, text_fields, value
 from jeoni.data.tags import listed_tags, of_entities, tag_fields, tags_of
+from jeoni.data.trees import relations_of, tree_fields
 
 Labels = tuple[str, ...]
 
@@ -40,6 +41,7 @@ KINDS: Mapping[Task, Kind] = {
         tags_of,
         listed_tags,
     ),
+    "dependency": Kind(tree_fields, lambda labels: "las", relations_of),
     "multiple_choice": Kind(choice_fields, lambda labels: "accuracy"),
     "span_qa": Kind(question_fields),
 }
@@ -56,6 +58,8 @@ def guess_task(first: Record, columns: Columns) -> Task:
         return "span_qa"
     if has & {"tokens", "characters"} and has & {"tags", "upos"}:
         return "tagging"
+    if {"tokens", "heads", "relations"} <= has:
+        return "dependency"
     if "choices" in has:
         return "multiple_choice"
     if has & {"text", "label"}:
@@ -64,7 +68,8 @@ def guess_task(first: Record, columns: Columns) -> Task:
         f"{first.where}: columns {', '.join(first.fields)}: which is what?",
         hint="for classification: data.text=COLUMN data.label=COLUMN; "
         "for questions: data.question=COLUMN data.context=COLUMN data.answers=COLUMN; "
-        "for tags: data.tokens=COLUMN (or data.characters) data.tags=COLUMN",
+        "for tags: data.tokens=COLUMN (or data.characters) data.tags=COLUMN; "
+        "for trees: data.tokens=COLUMN data.heads=COLUMN data.relations=COLUMN",
     )
 
 

@@ -27,6 +27,8 @@ class Columns(Config):
         tokens: words of a sentence, as a list.
         characters: its characters, as a list or a text, where each has a tag.
         tags: one for each word or character.
+        heads: the number of each word's head in its sentence, from 1; 0 for the root; by default ``head``.
+        relations: of each word to its head; by default ``deprel``.
         choices: possible continuations, as a list; ``ending*`` for columns ``ending0``, ``ending1``, ...
         stem: what every choice begins with, if there is such; no default.
         split_by: see ``DataConfig``.
@@ -42,6 +44,8 @@ class Columns(Config):
     tokens: str | None = None
     characters: str | None = None
     tags: str | None = None
+    heads: str | None = None
+    relations: str | None = None
     choices: str | None = None
     stem: str | None = None
     split_by: str | None = None

@@ -27,13 +27,17 @@ def tag_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any
     values: dict[str, Any] = {"id": str(record.fields.get("id", record.line))}
     if columns.characters:
         found = value(record, columns.characters, "characters")
-        parts = list(found) if isinstance(found, str) else _texts(found, record, columns.characters)
+        parts = (
+            list(found)
+            if isinstance(found, str)
+            else list_of_texts(found, record, columns.characters)
+        )
         if wrong := [part for part in parts if len(part) != 1]:
             raise UserError(f"{record.where}: {wrong[0]!r} is not one character")
         values["text"] = "".join(parts)
     elif columns.tokens or not has(record, "text") or has(record, "tokens"):
         name = columns.tokens or "tokens"
-        parts = _texts(value(record, name, "tokens"), record, name)
+        parts = list_of_texts(value(record, name, "tokens"), record, name)
         values |= {"text": " ".join(parts), "tokens": parts}
     else:
         values["text"] = text(record, columns.text or "text", "text")
@@ -50,7 +54,8 @@ def tag_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any
     return values
 
 
-def _texts(found: Any, record: Record, column: str) -> list[str]:
+def list_of_texts(found: Any, record: Record, column: str) -> list[str]:
+    """What is in a column, if it is a list of texts and none is empty; else a UserError."""
     if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
         raise UserError(f"{record.where}: column {column!r} is no list of texts: {found!r:.60}")
     if "" in found:

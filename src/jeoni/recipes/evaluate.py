@@ -18,7 +18,7 @@ from jeoni.tasks._task import Task
 from jeoni.training import distributed
 
 Split = Literal["train", "dev", "test"]
-_LIKE = {("classification", "regression")}
+_LIKE = {("classification", "regression"), ("tagging", "dependency")}
 """Tasks whose files look like those of others: the model tells which is meant."""
 
 

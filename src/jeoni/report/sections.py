@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeGuard
 
+from jeoni.report.arcs import Arcs
+
 Row = Mapping[str, object]
 
 
@@ -332,7 +334,7 @@ class Note:
 
 Chart = Curves | Bars | Points
 Section = (
-    Headline | Table | Chart | Confusion | Passages | Marked | Texts | KeyValues | Note
+    Headline | Table | Chart | Confusion | Passages | Marked | Texts | Arcs | KeyValues | Note
 )  # what a report is made of
 
 
