@@ -7,13 +7,13 @@ from typing import TypeVar
 from jeoni.base import lookup
 from jeoni.base.errors import UserError
 
-PRESETS, STUDIES = "presets", "studies"
-_CALLED = {PRESETS: "recipe", STUDIES: "study"}
+PRESETS, STUDIES, SUITES = "presets", "studies", "suites"
+_CALLED = {PRESETS: "recipe", STUDIES: "study", SUITES: "suite"}
 R = TypeVar("R")
 
 
 def names(folder: str) -> list[str]:
-    """Of the recipes in ``presets`` or ``studies``."""
+    """Of the recipes in ``presets``, ``studies`` or ``suites``."""
     inside = (files("jeoni.recipes") / folder).iterdir()
     return sorted(p.name.removesuffix(".yaml") for p in inside if p.name.endswith(".yaml"))
 

@@ -1,0 +1,271 @@
+"""``jeoni evaluate suite=``: one model on all data sets of a suite that are at hand."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from jeoni.base.errors import UserError
+from jeoni.base.files import read_json, write_json
+from jeoni.data import cards
+from jeoni.recipes import grid, named, suite_flags, suite_table
+from jeoni.recipes import suite as module
+from jeoni.recipes.suite import evaluate_suite
+from jeoni.recipes.suite_settings import resolve
+from jeoni.recipes.suite_table import Score
+from shell import Run, user_error
+
+TRAIN = {"steps": 2, "lr": 1e-3, "precision": "fp32", "threads": 1, "save_every_minutes": 0}
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_folder: Path, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Reviews of one's own, a data set of the catalog with a test split, one that is not at hand."""
+    folder = tmp_path_factory.mktemp("suite")
+    rows = [f"{n}\t{text}\t{int(label == '긍정')}" for n, (text, label) in enumerate(tiny.REVIEWS)]
+    for split in ("train", "test"):
+        text = "\n".join(["id\tdocument\tlabel", *rows]) + "\n"
+        (folder / f"ratings_{split}.txt").write_text(text, encoding="utf-8")
+    own = {"train": str(reviews_csv), "dev": str(reviews_csv), "text": "review", "label": "stars"}
+    return {
+        "name": "toy",
+        "model": str(tiny_folder),
+        "common": {
+            "data": {"root": str(folder)},
+            "train": TRAIN,
+            "batch": {"size": 4},
+        },
+        "sets": {"reviews": {"data": own}, "nsmc": {"data": {"dev_fraction": 0.5}}, "korsts": {}},
+        "left_out": {"chatbot": "no task for it"},
+        "seeds": [1, 2],
+        "out": str(folder / "out"),
+    }
+
+
+@pytest.fixture(scope="module")
+def result(recipe: Any) -> Any:
+    return evaluate_suite(recipe)
+
+
+def row(found: Any, name: str) -> Any:
+    return next(row for row in found["table"] if row["data"] == name)
+
+
+def test_all_that_is_at_hand_is_scored(result: Any) -> None:
+    found = read_json(result.folder / "results.json")
+    assert found == result.results
+    assert [(r["name"], r["seed"]) for r in found["runs"]] == [
+        ("reviews", 1), ("reviews", 2), ("nsmc", 1), ("nsmc", 2),
+    ]  # fmt: skip
+    assert found["absent"].keys() == {"korsts", "chatbot"}
+    assert "no train file" in found["absent"]["korsts"]
+    first = read_json(result.folder / "nsmc/seed-1/results.json")
+    assert found["runs"][2]["metrics"] == first["metrics"]
+    assert row(found, "reviews")["published"] == []
+    nsmc = row(found, "nsmc")
+    assert {p["model"] for p in nsmc["published"]} == {"KoELECTRA-Base-v2", "XLM-R-Base"}
+    assert nsmc["n"] + nsmc["left_out"] == 2
+    page = result.report.read_text(encoding="utf-8")
+    for text in ("KoELECTRA-Base-v2", "no task for it", "korsts"):
+        assert text in page
+
+
+def test_what_is_done_is_not_done_again(recipe: Any, result: Any, no_training: None) -> None:
+    assert evaluate_suite(recipe).results == result.results
+    fewer = evaluate_suite(recipe, "only=nsmc", "seeds=2", split="dev").results
+    assert [(r["name"], r["seed"]) for r in fewer["runs"]] == [("nsmc", 2)]
+    assert fewer["absent"] == {}
+
+
+def test_the_test_split_is_scored_when_asked_and_once(
+    recipe: Any, result: Any, no_training: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {**recipe, "split": "test", "only": ["nsmc"]}
+    found = evaluate_suite(asked).results
+    assert [run["n"] for run in found["runs"]] == [16, 16]
+    assert (result.folder / "results-test.json").exists()
+    assert read_json(result.folder / "nsmc/seed-1/nsmc-test.json")["split"] == "test"
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(module, "evaluate", never)
+    assert evaluate_suite(asked).results == found
+
+
+def test_a_model_is_scored_on_others_too(recipe: Any, result: Any, no_training: None) -> None:
+    further = {**recipe, "sets": {"nsmc": recipe["sets"]["nsmc"]}, "split": "test", "seeds": [1]}
+    further["also"] = {"nsmc": ["glue-sst2", "korean-hate-speech"]}
+    assert resolve(further, [], {}).data("glue-sst2") == {
+        "name": "glue-sst2", "root": recipe["common"]["data"]["root"],
+    }  # fmt: skip
+    found = evaluate_suite(further).results
+    assert [run["name"] for run in found["runs"]] == ["nsmc"]
+    assert "korean-hate-speech" in found["absent"]
+
+
+def test_one_mistake_leaves_the_others_alone(recipe: Any, result: Any, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.csv"
+    broken.write_text("review,stars\n,긍정\n", encoding="utf-8")
+    bad = {"data": {"train": str(broken), "dev": str(broken), "text": "review", "label": "stars"}}
+    found = evaluate_suite({**recipe, "sets": {"bad": bad, **recipe["sets"]}, "seeds": [1]}).results
+    assert [failure["data"] for failure in found["failed"]] == ["bad"]
+    assert "broken.csv" in found["failed"][0]["why"]
+    assert [run["name"] for run in found["runs"]] == ["reviews", "nsmc"]
+    with pytest.raises(UserError, match=r"no run came to an end; bad, seed 1: .*broken\.csv"):
+        evaluate_suite({**recipe, "sets": {"bad": bad}})
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"only": "nsm"}, ["only", "'nsm'", "did you mean 'nsmc'?"]),
+        ({"also": {"nscm": ["korsts"]}}, ["also", "'nscm'", "nsmc"]),
+        ({"sets": {"nsmc": {}, "nothing-such": {}}}, ["no dataset named 'nothing-such'"]),
+        ({"sets": {"nsmc": {"train": {"epoch": 1}}}}, ["nsmc", "'train.epoch'", "train.epochs"]),
+        ({"sets": {"korsts": {}}}, ["suite toy: none of its data sets is at hand", "korsts:"]),
+        ({"sets": {}}, ["sets"]),
+        ({"seeds": "1,x"}, ["seeds", "x"]),
+        ({"split": "train"}, ["split"]),
+        ({"workers": 0}, ["workers"]),
+        ({"model": None}, ["model=MODEL"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_mistakes(
+    recipe: Any, change: dict[str, Any], parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JEONI_DATA", raising=False)
+    with pytest.raises(UserError) as caught:
+        evaluate_suite({**recipe, **change})
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", named.names(named.SUITES))
+def test_suites_that_come_with_jeoni_are_valid(name: str) -> None:
+    suite = resolve(name, [], {"model": "bert-L2-H128"})
+    assert suite.name == name
+    assert not suite.left_out.keys() & suite.sets.keys()
+
+
+# From the shell
+
+
+def test_from_the_shell(jeoni: Run, recipe: Any, result: Any, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    write_json(file, {key: value for key, value in recipe.items() if key not in ("model", "out")})
+    arguments = [f"model={recipe['model']}", "--out", recipe["out"]]
+    shown = jeoni("evaluate", f"suite={file}", *arguments)
+    assert shown.status == 0, shown.err
+    for text in ("in percent", "KoELECTRA-Base-v2", "Not scored", "report.html"):
+        assert text in shown.out
+    as_json = jeoni("evaluate", "--suite", str(file), "--json", "only=nsmc", *arguments)
+    assert [run["name"] for run in json.loads(as_json.out)["runs"]] == ["nsmc", "nsmc"]
+    user_error(jeoni("evaluate", "suite=kleu", *arguments), "no suite 'kleu'", "'klue'")
+    user_error(jeoni("evaluate", f"suite={file}", "olny=nsmc", *arguments), "'only'")
+    user_error(jeoni("evaluate", f"suite={file}"), "model=MODEL")
+
+
+# Degenerate runs
+
+
+def of_class(index: int, label: str = "a") -> dict[str, Any]:
+    return {"index": index, "label": label}
+
+
+@pytest.mark.parametrize(
+    ("predictions", "losses", "expected"),
+    [
+        ([(1, of_class(0)), (0, of_class(0))], [], "one class predicted: a"),
+        ([(1, of_class(0)), (1, of_class(0))], [], ""),
+        ([(1, of_class(0)), (0, of_class(1, "b"))], [], ""),
+        ([(0.5, {"tags": ["O", "O"]}), (1, {"tags": ["O"]})], [], "one class predicted: O"),
+        ([(0.5, {"tags": ["O", "B-PS"]}), (1, {"tags": ["O"]})], [], ""),
+        ([(0, {"text": ""}), (0, {"text": ""})], [], "no answer predicted"),
+        ([(-1.0, {"value": 2.5}), (-2.0, {"value": 2.55})], [], "one number predicted: 2.52"),
+        ([(-1.0, {"value": 0.5}), (-2.0, {"value": 4.5})], [], ""),
+        ([(0, "of one's own"), (0, "of one's own")], [], ""),
+        ([], [0.69, 0.71, 0.7, 0.69, 0.7, 0.69], "loss stuck: 0.7 in the first third, 0.695"),
+        ([], [0.69, 0.68, 0.6, 0.5, 0.4, 0.3], ""),
+        ([], [0.69, 0.7], ""),
+    ],
+)
+def test_degenerate_runs(
+    tmp_path: Path, predictions: list[Any], losses: list[float], expected: str
+) -> None:
+    lines = [json.dumps({"score": score, "prediction": said}) for score, said in predictions]
+    (tmp_path / "predictions.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    rows = [json.dumps({"kind": "train", "step": n, "loss": v}) for n, v in enumerate(losses)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    results = {"main_metric": "f1", "metrics": {"f1": 0.5}}
+    found = suite_flags.flags(tmp_path, results)
+    assert len(found) == bool(expected)
+    assert all(flag.startswith(expected) for flag in found)
+    results["metrics"] = {"f1": None}
+    assert suite_flags.flags(tmp_path, results)[0] == "f1 is not a number"
+
+
+def score(name: str, value: float, *flags: str, task: str = "classification") -> Score:
+    metrics = {"accuracy": value, "f1": value}
+    return Score(name, 1, "folder", task, "accuracy", metrics, 10, flags)
+
+
+def test_degenerate_and_failed_runs_are_in_no_median() -> None:
+    scores = [score("nsmc", value) for value in (0.8, 0.9, 0.7)]
+    scores.append(score("nsmc", 0.5, "one class predicted: a"))
+    (found,) = suite_table.table(
+        scores, [{"data": "nsmc"}], {"nsmc": cards.card("nsmc")}, "dev", ["XLM-R-Base"]
+    )
+    assert [found[key] for key in ("median", "low", "high")] == pytest.approx([80, 70, 90])
+    assert (found["n"], found["left_out"]) == (3, 2)
+    assert [p["score"] for p in found["published"]] == [89.49]
+    assert found["band"] == "inside (theirs: test)"
+    (none,) = suite_table.table([score("a", 0.5, "stuck")], [], {}, "dev", [])
+    assert none["median"] is None
+    assert none["band"] is None
+
+
+def test_every_metric_that_is_published_has_a_row() -> None:
+    metrics = {"f1": 91.0, "exact_match": 83.0, "loss": 1.0}
+    one = Score("korquad", 1, "folder", "span_qa", "f1", metrics, 10)
+    found = suite_table.table([one], [], {"korquad": cards.card("korquad")}, "dev", [])
+    assert [(r["metric"], r["median"], r["band"]) for r in found] == [
+        ("f1", 91.0, "inside"), ("exact_match", 83.0, "inside"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "others", "expected"),
+    [
+        ([80.0, 84.0], [85.0, 89.0], "below"),
+        ([80.0, 86.0], [85.0, 89.0], "inside"),
+        ([86.0], [85.0, 89.0], "inside"),
+        ([89.5, 92.0], [85.0, 89.0], "above"),
+        ([80.0], [], None),
+        ([], [80.0], None),
+    ],
+)
+def test_the_band(values: list[float], others: list[float], expected: str | None) -> None:
+    assert suite_table.verdict(values, others, split="", part=()) == expected
+    part = suite_table.verdict(values, others, split="test", part=["data.limit_dev=5"])
+    assert part == (expected and "not comparable: data.limit_dev=5")
+
+
+# Processes
+
+
+def test_several_processes() -> None:
+    assert sorted(grid.each(math.sqrt, [1.0, 4.0, 9.0], 2)) == [1, 2, 3]
+    with pytest.raises(UserError, match="a worker process died"):
+        list(grid.each(os._exit, [1, 1], 2))
+
+
+@pytest.mark.slow
+def test_runs_in_several_processes(recipe: Any, result: Any, tmp_path: Path) -> None:
+    found = evaluate_suite({**recipe, "workers": 2, "out": str(tmp_path / "out")}).results
+    assert [r["metrics"] for r in found["runs"]] == [r["metrics"] for r in result.results["runs"]]
