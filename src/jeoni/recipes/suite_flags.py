@@ -13,8 +13,8 @@ STUCK = 0.97
 LEVEL = 0.1
 """Numbers that differ by less than this share of their mean error are all the same."""
 _ENOUGH = 6  # records of the training loss, to compare its first third with its last
-_SAID = ("index", "tags", "text")
-"""Where predictions of classes, tags and spans have what they say."""
+_SAID = ("index", "tags", "relations", "text")
+"""Where predictions of classes, tags, trees and spans have what they say."""
 
 
 def flags(folder: Path, results: Mapping[str, Any]) -> list[str]:
