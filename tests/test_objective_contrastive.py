@@ -312,7 +312,7 @@ TEXTS = [
 @pytest.mark.parametrize("pooling", ["first", "mean", "last"])
 def test_vectors_of_sentences(family: str, pooling: Any) -> None:
     model = parts.model(family, **DROPOUT).train()
-    found = embed(model, TEXTS, pooling=pooling, normalized=False, tokens=16)
+    found = embed(model, TEXTS, pooling=pooling, tokens=16)
     assert model.training
     assert found.shape == (4, 32)
     states = [array[-1] for array in model.hidden_states(TEXTS)]
@@ -323,9 +323,9 @@ def test_vectors_of_sentences(family: str, pooling: Any) -> None:
 
 def test_vectors_have_length_one_and_texts_are_cut() -> None:
     model = parts.model("bert")
-    found = embed(model, TEXTS)
+    found = embed(model, TEXTS, normalized=True)
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
-    assert np.allclose(embed(model, TEXTS[2:3])[0], found[2], atol=1e-6)
+    assert np.allclose(embed(model, TEXTS[2:3], normalized=True)[0], found[2], atol=1e-6)
     long = " ".join(TEXTS * 40)
     assert embed(model, [long], max_length=16).shape == (1, 32)
     assert np.isfinite(embed(model, [long])).all()

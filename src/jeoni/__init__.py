@@ -8,6 +8,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.pretrain(...)     train a language model on plain text
     jeoni.finetune(...)     transfer a model to a task
     jeoni.evaluate(...)     the task's official metrics
+    jeoni.evaluate_suite(...)  one model on all data sets of a benchmark
     jeoni.compare(a, b)     whether one run is better than another, or only lucky
     jeoni.predict(...)      what a trained model says of a data set
     jeoni.describe(where)   a model in numbers: parts, parameters, operations, memory
@@ -17,6 +18,7 @@ Every verb of the command line is a function here, imported when it is first use
     jeoni.classify(...)     label a text
     jeoni.tag(...)          find entities in a text, or tag its words
     jeoni.study(...)        ways to pretrain, compared at equal budgets
+    jeoni.embed(...)        texts as vectors, from any layer
     jeoni.generate(...)     go on from a text, or answer to it
 """
 
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
     from jeoni.recipes.prepare import prepare
     from jeoni.recipes.pretrain import pretrain
     from jeoni.recipes.study import study
+    from jeoni.recipes.suite import evaluate_suite
     from jeoni.serving.predictor import answer, classify
     from jeoni.serving.tagger import tag
+    from jeoni.serving.vectors import embed
     from jeoni.serving.writer import generate
 
 __version__ = "0.1.0"
@@ -48,7 +52,9 @@ _WHERE = {
     "compare": "jeoni.recipes.compare",
     "convert": "jeoni.models.convert",
     "describe": "jeoni.models.describe",
+    "embed": "jeoni.serving.vectors",
     "evaluate": "jeoni.recipes.evaluate",
+    "evaluate_suite": "jeoni.recipes.suite",
     "finetune": "jeoni.recipes.finetune",
     "generate": "jeoni.serving.writer",
     "load": "jeoni.models.hub",
@@ -68,7 +74,9 @@ __all__ = [
     "compare",
     "convert",
     "describe",
+    "embed",
     "evaluate",
+    "evaluate_suite",
     "finetune",
     "generate",
     "load",

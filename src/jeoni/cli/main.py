@@ -16,6 +16,7 @@ from jeoni.cli import (
     convert,
     data,
     demo,
+    embed,
     evaluate,
     finetune,
     generate,
@@ -44,8 +45,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    pretrain, finetune, evaluate, compare, predict, answer, classify, tag, generate, study, plan, convert,
-    demo,
+    pretrain, finetune, evaluate, compare, predict, answer, classify, tag, embed, generate, study, plan,
+    convert, demo,
 )  # fmt: skip
 for verb in VERBS:
     app.command(no_args_is_help=verb is not demo)(getattr(verb, verb.__name__.rpartition(".")[2]))

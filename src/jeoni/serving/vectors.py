@@ -1,64 +1,211 @@
-"""Sentence vectors: texts as points, near where texts mean about the same."""
+"""Contextual embeddings: texts, or the words of texts, as vectors read off a model's layers.
 
-from collections.abc import Sequence
+Peters et al., "Deep contextualized word representations", NAACL 2018 (features of every layer); Devlin et
+al., "BERT", NAACL 2019, section 5.3 and table 7 (which layers: the last, the one before, the last four).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from jeoni.base import runtime
+from jeoni.base import lookup, runtime
 from jeoni.base.batch import Batch
+from jeoni.base.errors import UserError
 from jeoni.models.model import Model
 from jeoni.nn.heads import Pooling, pooled
+from jeoni.serving.words import Reading, Text, Vectors, encoded, of_words
+
+Layers = Literal["last", "second-to-last", "sum-last-4", "concat-last-4", "all"]
+Per = Literal["text", "word"]
+
+_TOP = {"last": 0, "second-to-last": 2, "sum-last-4": 4, "concat-last-4": 4, "all": 0}
+"""Layers above the embeddings that there must be."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors, and what had to be done to the texts.
+
+    Attributes:
+        vectors: for each text ``[D]``, or ``[W, D]`` where each word has one; ``D`` is ``L + 1, H`` for all
+            layers, else ``H``, or ``4 H`` where four are side by side.
+        cut: texts that were longer than the model reads.
+        missing: words that no token stands for (behind the cut, or of control characters); their vectors
+            are zeros.
+    """
+
+    vectors: list[Vectors]
+    cut: int
+    missing: int
 
 
 def embed(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     *,
+    layers: Layers = "last",
     pooling: Pooling = "mean",
-    normalized: bool = True,
+    normalized: bool = False,
     max_length: int | None = None,
     tokens: int = 8192,
     precision: str = "fp32",
-) -> NDArray[np.float32]:
-    """A vector for each text, ``[n, H]``, without dropout; it does not depend on the other texts.
+) -> Vectors:
+    """A vector for each text, without dropout; it does not depend on the other texts.
 
     Of an encoder-decoder, the encoder's.
 
     Args:
-        model: any.
-        texts: ``n`` strings.
-        pooling: ``first`` (``[CLS]``) or ``last`` token, or ``mean`` of all: as the model was trained.
+        model: any; static vectors and ELMo, too.
+        texts: ``n`` strings, or lists of words.
+        layers: the ``last`` or ``second-to-last`` layer, the last four added up (``sum-last-4``) or side by
+            side (``concat-last-4``), or ``all``, the embeddings first.
+        pooling: ``first`` (``[CLS]``) or ``last`` token, or ``mean`` of all.
         normalized: to length 1, so that products are cosines.
         max_length: tokens of a text, with special tokens; what is longer is cut. None: the model's limit.
         tokens: how many are computed at once.
         precision: ``auto``, ``bf16`` or ``fp32``.
 
+    Returns:
+        ``[n, H]``; ``[n, 4 H]`` for four layers side by side, ``[n, L + 1, H]`` for all.
+
     Raises:
-        UserError: a text without tokens, or no room for text.
+        UserError: a text without tokens, no room for text, or a model with fewer layers.
     """
+    found = read(
+        model, texts, layers=layers, pooling=pooling, normalized=normalized, max_length=max_length,
+        tokens=tokens, precision=precision,
+    ).vectors  # fmt: skip
+    return np.stack(found) if found else np.empty((0, *shape(model, layers)), np.float32)
+
+
+def embed_words(
+    model: Model,
+    texts: Sequence[Text],
+    *,
+    layers: Layers = "last",
+    pooling: Pooling = "mean",
+    max_length: int | None = None,
+    tokens: int = 8192,
+    precision: str = "fp32",
+) -> list[Vectors]:
+    """A vector for each word of each text, from the word's pieces; arguments as in ``embed``.
+
+    Args:
+        model: any.
+        texts: strings, of which words are what stands between blanks, or lists of words.
+        layers: as in ``embed``.
+        pooling: a word's ``first`` or ``last`` piece, or the ``mean`` of all.
+        max_length: words behind it have zeros, as have those that no token stands for.
+        tokens, precision: as in ``embed``.
+
+    Returns:
+        For each text ``[W, H]`` (or ``[W, 4 H]``, ``[W, L + 1, H]``).
+    """
+    return read(
+        model, texts, per="word", layers=layers, pooling=pooling, max_length=max_length, tokens=tokens,
+        precision=precision,
+    ).vectors  # fmt: skip
+
+
+def read(
+    model: Model,
+    texts: Sequence[Text],
+    *,
+    per: Per = "text",
+    layers: Layers = "last",
+    pooling: Pooling = "mean",
+    normalized: bool = False,
+    max_length: int | None = None,
+    tokens: int = 8192,
+    precision: str = "fp32",
+    where: Callable[[int], str] = "text {}".format,
+) -> Embedded:
+    """Vectors of texts or words, and what had to be left out; arguments as in ``embed``.
+
+    Args:
+        per: what has a vector, a ``text`` or each ``word``.
+        where: what a text is called in messages, by its number.
+    """
+    for name, given, known in (("per", per, Per), ("pooling", pooling, Pooling)):
+        _check(name, given, known)
+    size = shape(model, layers)
     limit = model.spec.limit if max_length is None else max_length
-    encoded = model.tokenizer.encode_ids(list(texts), max_length=limit)
-    for number, (ids, _) in enumerate(encoded):
-        model.check_ids(ids, f"text {number}")
-    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i][0]))
-    vectors = np.empty((len(encoded), model.spec.hidden), np.float32)
-    training = model.training
+    sequences, cut = encoded(model, texts, limit, where)
+    result: list[Vectors] = [np.empty(0, np.float32)] * len(sequences)
+
+    def take(chosen: Sequence[int], batch: Batch, hidden: Tensor) -> None:
+        if per == "text":
+            parts: Sequence[Vectors] = list(pooled(hidden, batch, pooling).float().cpu().numpy())
+        else:
+            split = np.split(hidden.float().cpu().numpy(), np.cumsum(batch.lengths)[:-1])
+            parts = [
+                of_words(part, sequences[i], pooling) for i, part in zip(chosen, split, strict=True)
+            ]
+        for i, part in zip(chosen, parts, strict=True):
+            part = part.reshape(*part.shape[:-1], *size).copy()  # else it keeps the whole batch
+            if normalized:
+                part /= np.maximum(np.linalg.norm(part, axis=-1, keepdims=True), 1e-12)
+            result[i] = part
+
+    _compute(model, sequences, layers, tokens, precision, take)
+    return Embedded(result, cut, sum(s.missing for s in sequences) if per == "word" else 0)
+
+
+def shape(model: Model, layers: Layers) -> tuple[int, ...]:
+    """Of a vector: ``(H,)``, ``(4 H,)``, or ``(L + 1, H)``.
+
+    Raises:
+        UserError: the model has fewer layers, or there is no such way.
+    """
+    _check("layers", layers, Layers)
+    there, hidden = model.spec.layers, model.spec.hidden
+    if there < _TOP[layers]:
+        raise UserError(
+            f"layers={layers}, but the model has {there} above the embeddings",
+            hint="layers=last, or layers=all",
+        )
+    return {"concat-last-4": (4 * hidden,), "all": (there + 1, hidden)}.get(layers, (hidden,))
+
+
+def _check(name: str, given: str, known: Any) -> None:
+    if given not in get_args(known):
+        raise UserError(f"{name}={given!r} is none", hint=lookup.suggest(given, [*get_args(known)]))
+
+
+def _compute(
+    model: Model,
+    sequences: Sequence[Reading],
+    layers: Layers,
+    tokens: int,
+    precision: str,
+    take: Callable[[Sequence[int], Batch, Tensor], None],
+) -> None:
+    """Give ``take`` the vectors of all tokens ``[N, D]``, a batch at a time."""
+    order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i].ids))
+    training, kind = model.training, runtime.precision(precision, model.device)
     model.eval()
-    kind = runtime.precision(precision, model.device)
     try:
         with torch.inference_mode(), runtime.autocast(kind, model.device):
             while order:
-                size = max(1, tokens // len(encoded[order[0]][0]))
+                size = max(1, tokens // len(sequences[order[0]].ids))
                 chosen, order = order[:size], order[size:]
-                batch = Batch.pack(
-                    [encoded[i][0] for i in chosen], [encoded[i][1] for i in chosen]
-                ).to(model.device)
-                found = pooled(model.backbone(batch), batch, pooling).float()
-                if normalized:
-                    found = torch.nn.functional.normalize(found, dim=-1)
-                vectors[chosen] = found.cpu().numpy()
+                read = [sequences[i] for i in chosen]
+                batch = Batch.pack([s.ids for s in read], [s.segments for s in read])
+                batch = batch.to(model.device)
+                take(chosen, batch, _mixed(model, batch, layers))
     finally:
         model.train(training)
-    return vectors
+
+
+def _mixed(model: Model, batch: Batch, layers: Layers) -> Tensor:
+    """One vector for each token, ``[N, D]``; all layers lie end to end."""
+    states: list[Tensor] = model.backbone.states(batch)
+    if layers in ("last", "second-to-last"):
+        return states[-1 if layers == "last" else -2]
+    if layers == "sum-last-4":
+        return torch.stack(states[-4:]).float().sum(0)
+    return torch.cat(states if layers == "all" else states[-4:], -1)
