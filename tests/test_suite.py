@@ -3,6 +3,9 @@
 import json
 import math
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from jeoni.recipes import suite as module
 from jeoni.recipes.suite import evaluate_suite
 from jeoni.recipes.suite_settings import resolve
 from jeoni.recipes.suite_table import Score
+from jeoni.training.signals import Interrupted
 from shell import Run, user_error
 
 TRAIN = {"steps": 2, "lr": 1e-3, "precision": "fp32", "threads": 1, "save_every_minutes": 0}
@@ -263,6 +267,12 @@ def test_several_processes() -> None:
     assert sorted(grid.each(math.sqrt, [1.0, 4.0, 9.0], 2)) == [1, 2, 3]
     with pytest.raises(UserError, match="a worker process died"):
         list(grid.each(os._exit, [1, 1], 2))
+
+
+def test_ctrl_c_stops_them() -> None:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        list(grid.each(time.sleep, [600, 600, 600], 2))
 
 
 @pytest.mark.slow
