@@ -369,6 +369,7 @@ class _Run:
                 "machine": resume.machine(),
             }
             checkpoint.save(self.folder / "checkpoints", name, whole, state, keep=keep)
+        runtime.give_back_memory()
         self.saved = time.monotonic()
 
     def restore(self) -> None:
