@@ -299,3 +299,24 @@ def test_a_run_ends_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     again = fit(ToyStep(Toy()), ToyBatches(), groups=default_groups(module), config=config,
                 folder=tmp_path, seed=1, evaluate=lambda: {"accuracy": 1.0})  # fmt: skip
     assert again.steps == result.steps
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(None, [1.0, 2.0]), (3, [0.5, 1.0, 1.5, 2.0])])
+def test_every_evaluation_can_keep_the_module_as_it_is(
+    tmp_path: Path, every: int | None, epochs: list[float]
+) -> None:
+    module, kept = Toy(), dict[float, list[Tensor]]()
+
+    def run() -> None:
+        config = TrainConfig(epochs=2, eval_every=every, keep_best=False, precision="fp32", lr=0.01)
+        fit(ToyStep(module), ToyBatches(), groups=default_groups(module), config=config,
+            folder=tmp_path, seed=7, evaluate=lambda: accuracy(module),
+            keep=lambda done: kept.update({done: [w.clone() for w in weights(module)]}))  # fmt: skip
+
+    run()
+    assert list(kept) == epochs
+    assert all(torch.equal(a, b) for a, b in zip(kept[2.0], weights(module), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(kept[1.0], kept[2.0], strict=True))
+    kept.clear()
+    run()  # it is over: nothing is evaluated again
+    assert not kept
