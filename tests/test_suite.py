@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tiny
@@ -107,9 +109,14 @@ def test_a_model_is_scored_on_others_too(recipe: Any, result: Any, no_training: 
     assert resolve(further, [], {}).data("glue-sst2") == {
         "name": "glue-sst2", "root": recipe["common"]["data"]["root"],
     }  # fmt: skip
+    place = Path(recipe["common"]["data"]["root"]) / "glue-sst2/test_labeled.parquet"
+    place.parent.mkdir()
+    rows = [{"sentence": text, "label": n % 2} for n, (text, _) in enumerate(tiny.REVIEWS[:6])]
+    pq.write_table(pa.Table.from_pylist(rows), place)
     found = evaluate_suite(further).results
-    assert [run["name"] for run in found["runs"]] == ["nsmc"]
-    assert "korean-hate-speech" in found["absent"]
+    assert [(run["name"], run["n"]) for run in found["runs"]] == [("nsmc", 16), ("glue-sst2", 6)]
+    assert found["runs"][1]["metrics"] != found["runs"][0]["metrics"]
+    assert found["absent"].keys() == {"korean-hate-speech", "chatbot"}
 
 
 def test_one_mistake_leaves_the_others_alone(recipe: Any, result: Any, tmp_path: Path) -> None:
