@@ -69,6 +69,7 @@ METRICS = {
     "regression": {"pearson", "spearman"},
     "tagging": {"entity_f1", "klue_ner", "tag_accuracy"},
     "dependency": {"las", "klue_dp"},
+    "relation": {"micro_f1"},
     "multiple_choice": {"accuracy"},
     "span_qa": {"squad_v1", "squad_v2", "korquad_v1"},
 }
@@ -80,7 +81,7 @@ def test_every_card_is_whole(name: str) -> None:
     assert card.description
     assert card.licence
     if card.task != "dependency":  # a treebank's own subtypes of relations are in its files alone
-        assert bool(card.labels) == (card.task in ("classification", "tagging"))
+        assert bool(card.labels) == (card.task in ("classification", "tagging", "relation"))
     assert card.metric in METRICS[card.task]
     assert all(card.columns.values())
     Columns(**card.columns)  # no other fields

@@ -100,7 +100,7 @@ def finetune(
         )
     elif result.results.get("task") == "tagging":
         typer.echo(f'Use it:  jeoni tag --model {result.folder}{own} "a text"')
-    elif result.results.get("task") in ("regression", "dependency", "multiple_choice"):
+    elif result.results.get("task") in ("regression", "dependency", "relation", "multiple_choice"):
         typer.echo(f"Use it:  jeoni predict --model {result.folder}{own} data.test=FILE")
     else:
         typer.echo(f'Use it:  jeoni classify --model {result.folder}{own} "a text"')

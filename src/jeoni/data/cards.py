@@ -16,13 +16,14 @@ HERE = Path(__file__).parent
 VARIABLE = "JEONI_DATA"
 
 Task = Literal[
-    "classification", "regression", "tagging", "dependency", "multiple_choice", "span_qa",
+    "classification", "regression", "tagging", "dependency", "relation", "multiple_choice",
+    "span_qa",
 ]  # fmt: skip
 Metric = Literal[
     "accuracy", "macro_f1", "f1", "matthews_corrcoef",
     "pearson", "spearman",
     "entity_f1", "klue_ner", "tag_accuracy",
-    "las", "klue_dp",
+    "las", "klue_dp", "micro_f1",
     "squad_v1", "squad_v2", "korquad_v1",
 ]  # fmt: skip
 Split = Literal["train", "dev", "test"]

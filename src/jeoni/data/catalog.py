@@ -79,7 +79,8 @@ class Dataset:
 
     Classification and regression: ``text``, ``pair`` (if there is one), ``label`` (as in the file, see
     ``jeoni.data.standard``). Tagging: ``text``, ``tokens``, ``tags`` (see ``jeoni.data.tags``).
-    Dependency parsing: ``text``, ``tokens``, ``heads``, ``relations`` (see ``jeoni.data.trees``). Span
+    Dependency parsing: ``text``, ``tokens``, ``heads``, ``relations`` (see ``jeoni.data.trees``).
+    Relation extraction: ``text``, ``subject``, ``object``, ``label`` (see ``jeoni.data.relations``). Span
     question answering: ``id``, ``question``, ``context``, ``answers`` as
     ``[{"text": ..., "start": character offset}]``.
 

@@ -8,6 +8,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.cards import Metric, Task
 from jeoni.data.choices import choice_fields
 from jeoni.data.record import Record
+from jeoni.data.relations import relation_fields
 from jeoni.data.standard import Columns, labels_of, question_fields, text_fields, value
 from jeoni.data.tags import listed_tags, of_entities, tag_fields, tags_of
 from jeoni.data.trees import relations_of, tree_fields
@@ -42,6 +43,7 @@ KINDS: Mapping[Task, Kind] = {
         listed_tags,
     ),
     "dependency": Kind(tree_fields, lambda labels: "las", relations_of),
+    "relation": Kind(relation_fields, lambda labels: "micro_f1", labels_of),
     "multiple_choice": Kind(choice_fields, lambda labels: "accuracy"),
     "span_qa": Kind(question_fields),
 }
@@ -60,6 +62,8 @@ def guess_task(first: Record, columns: Columns) -> Task:
         return "tagging"
     if {"tokens", "heads", "relations"} <= has:
         return "dependency"
+    if {"subject", "object"} <= has:
+        return "relation"
     if "choices" in has:
         return "multiple_choice"
     if has & {"text", "label"}:
@@ -69,7 +73,8 @@ def guess_task(first: Record, columns: Columns) -> Task:
         hint="for classification: data.text=COLUMN data.label=COLUMN; "
         "for questions: data.question=COLUMN data.context=COLUMN data.answers=COLUMN; "
         "for tags: data.tokens=COLUMN (or data.characters) data.tags=COLUMN; "
-        "for trees: data.tokens=COLUMN data.heads=COLUMN data.relations=COLUMN",
+        "for trees: data.tokens=COLUMN data.heads=COLUMN data.relations=COLUMN; "
+        "for relations: data.text=COLUMN data.subject=COLUMN data.object=COLUMN",
     )
 
 

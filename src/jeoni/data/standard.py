@@ -29,6 +29,8 @@ class Columns(Config):
         tags: one for each word or character.
         heads: the number of each word's head in its sentence, from 1; 0 for the root; by default ``head``.
         relations: of each word to its head; by default ``deprel``.
+        subject: an entity that has a relation, as an object: see ``jeoni.data.relations``.
+        object: the entity that it has it to.
         choices: possible continuations, as a list; ``ending*`` for columns ``ending0``, ``ending1``, ...
         stem: what every choice begins with, if there is such; no default.
         split_by: see ``DataConfig``.
@@ -46,6 +48,8 @@ class Columns(Config):
     tags: str | None = None
     heads: str | None = None
     relations: str | None = None
+    subject: str | None = None
+    object: str | None = None
     choices: str | None = None
     stem: str | None = None
     split_by: str | None = None
