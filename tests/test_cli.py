@@ -101,11 +101,13 @@ def test_data_list(jeoni: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = {entry["name"]: entry for entry in json.loads(jeoni("data", "list", "--json").out)}
     assert found.keys() >= {"squad", "squad_v2", "korquad", "nsmc", "glue-sst2", "squad-sample"}
     assert found["squad-sample"]["at_hand"]
+    assert found["wiki-ko-qa"]["at_hand"]
     assert not found["nsmc"]["at_hand"]
     (tmp_path / "korquad").mkdir()
     (tmp_path / "korquad/KorQuAD_v1.0_dev.json").write_text("{}")
     again = json.loads(jeoni("data", "list", "--json", "--root", str(tmp_path)).out)
-    assert all(str(tmp_path) in str(e["searched"]) for e in again if e["name"] != "squad-sample")
+    here = ("squad-sample", "wiki-ko-qa")
+    assert all(str(tmp_path) in str(e["searched"]) for e in again if e["name"] not in here)
     plain = jeoni("data", "list").out
     assert all(name in plain for name in found)
     assert "JEONI_DATA" in plain
