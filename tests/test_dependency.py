@@ -143,6 +143,19 @@ def test_a_file_says_where(tmp_path: Path) -> None:
         dataset.split("dev")
 
 
+def test_a_treebank_is_in_the_catalog_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "ud-korean-gsd"
+    folder.mkdir()
+    (folder / "ko_gsd-ud-dev.conllu").write_text(conllu(), encoding="utf-8")
+    for name in ("ud-korean-gsd-dp", "ud-korean-gsd"):
+        for root in (tmp_path, folder):
+            rows = open_dataset(DataConfig(name=name, root=str(root))).split("dev")
+            assert ("heads" in rows[0].fields) == name.endswith("-dp")
+    data = DataConfig(name="ud-korean-gsd", root=str(tmp_path))
+    with pytest.raises(UserError, match=r"is for tagging, not for dependency\n.*ud-korean-gsd-dp"):
+        open_dataset(data, task="dependency")
+
+
 def test_klue_as_it_is_published(tmp_path: Path) -> None:
     """In its layout, made for the test."""
     lines = ["## INDEX\tWORD_FORM\tLEMMA\tPOS\tHEAD\tDEPREL\n\n"]

@@ -21,6 +21,7 @@ from jeoni.data.cards import (
     first_file,
     locate,
     missing,
+    names,
     roots,
 )
 from jeoni.data.cuts import Source, group, held_out, sample
@@ -224,7 +225,10 @@ def open_dataset(config: DataConfig, *, task: Task | None = None) -> Dataset:
     sources = _sources(files, own, config)
     kind = known.task if known else task or _guess(files, config)
     if task not in (None, kind):
-        raise UserError(f"dataset {config.name!r} is for {kind}, not for {task}")
+        fitting = ", ".join(name for name in names() if card(name).task == task)
+        raise UserError(
+            f"dataset {config.name!r} is for {kind}, not for {task}", hint=f"for {task}: {fitting}"
+        )
     name = config.name or next(iter(files.values()))[0].name.split(".")[0]
     return Dataset(name, kind, sources, config, known)
 
