@@ -436,7 +436,9 @@ REAL = [
     ("multidomain-sentiment", "train", 6_800),
     ("klue-sts", "dev", 519),
     ("klue-ner", "dev", 5_000),
+    ("klue-dp", "dev", 2_000),
     ("ud-korean-gsd", "dev", 950),
+    ("ud-korean-gsd-dp", "dev", 950),
 ]
 
 
