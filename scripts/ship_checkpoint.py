@@ -8,6 +8,7 @@ little compute does without, is set to what fine-tuning wants.
 """
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def command(recipe: dict[str, Any], start: str) -> str:
         "seed": recipe["seed"],
     }
     parts = [f"{key}={value}" for key, value in given.items() if value is not None]
-    objectives = [f"objectives.{k}={v}".replace(" ", "") for k, v in recipe["objectives"].items()]
+    given_objectives = recipe["objectives"].items()
+    objectives = [shlex.quote(f"objectives.{k}={v}".replace("'", "")) for k, v in given_objectives]
     spec = recipe.get("spec") or {}
     sizes = [f"spec.{key}={value}" for key, value in spec.items()]
     return " ".join(["jeoni pretrain --model", start, "--store STORE", *objectives, *sizes, *parts])
@@ -119,6 +121,8 @@ def main() -> None:
     )
     stages = [stage(folder) for folder in options.runs]
     write_text(target / "README.md", card(options.name, stages, options.about, options.licence))
+    for file in target.iterdir():
+        file.chmod(0o644)
     size = sum(file.stat().st_size for file in target.iterdir())
     print(f"{target}: {size / 1e6:.1f} MB")
     if size > LARGEST:

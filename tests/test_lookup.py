@@ -39,7 +39,7 @@ def test_every_entry_says_in_a_line_what_it_is(package: str) -> None:
 def test_an_entry_that_is_not_there() -> None:
     with pytest.raises(UserError, match=r"no task named 'spanqa'\n.*did you mean 'span_qa'"):
         find("jeoni.tasks", "spanqa", "TASK")
-    with pytest.raises(UserError, match="known: classification, .*span_qa"):
+    with pytest.raises(UserError, match=r"known: classification, .*span_qa"):
         find("jeoni.tasks", "xyz", "TASK")
 
 

@@ -1,0 +1,53 @@
+"""Checkpoints that come with jeoni: small, described, read here and by ``transformers``."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import jeoni
+from jeoni.base.errors import UserError
+from jeoni.base.files import read_json
+from jeoni.models import hub, where
+
+NAMES = where.shipped()
+
+
+def test_there_are_some() -> None:
+    assert "jeoni-ko-small" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_small_and_described(name: str) -> None:
+    folder = where.resolve(name)
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 25_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for said in ("floating-point operations", "jeoni pretrain", "Licence", "held-out"):
+        assert said in card
+    assert str(Path.home()) not in card
+    assert read_json(folder / "config.json")["torch_dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_transformers_reads_the_same(name: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = where.resolve(name)
+    ours = jeoni.load(name).eval()
+    theirs = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    text = "전이 학습은 다른 과제에서 배운 것을 쓴다."
+    (states,) = ours.hidden_states([text])
+    ids = torch.tensor([ours.tokenizer.encode(text).ids])
+    with torch.no_grad():
+        last = theirs(ids).last_hidden_state[0].numpy()
+    np.testing.assert_allclose(states[-1], last, atol=1e-4)
+
+
+def test_a_slip_in_the_name() -> None:
+    with pytest.raises(UserError, match="jeoni-ko-small"):
+        jeoni.finetune(model="jeoni-ko-smal", data="wiki-ko-qa")
+
+
+def test_weights_are_trained_in_float32() -> None:
+    model = hub.load(where.resolve(NAMES[0]))
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
