@@ -165,7 +165,7 @@ def test_a_store_of_another_tokenizer_is_refused(text: Path, tmp_path: Path) -> 
     (store,) = (p for p in (tmp_path / "texts").iterdir() if (p / "train").is_dir())
     other = {
         **SMALL,
-        "tokenizer": {"vocab_size": 140},
+        "tokenizer": {"vocab_size": 160},
         "data": {"text": str(text), "held_out": 0.2},
     }
     second = pretrain({**other, "out": str(tmp_path / "second"), "objectives": "masked_lm"})

@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, counted)
 
     watch(catalog, "read")
-    watch(catalog, "_held_out")
+    watch(catalog, "held_out")
     watch(Classification, "encode")
     watch(build, "train_wordpiece")
     return counts
@@ -53,7 +53,7 @@ def test_data_are_read_and_encoded_once(
     recipe = tiny.recipe(model, data, tmp_path / "run", seeds=[1, 2, 3], **more)
     result = finetune(recipe, "train.steps=2")
     assert calls["encode"] == 2  # train and dev
-    assert calls["_held_out"] == 1
+    assert calls["held_out"] == 1
     assert calls["read"] == 2  # a first line to see what they are for, then all
     assert calls["train_wordpiece"] == (start == "preset")
     losses = [run["metrics"]["loss"] for run in result.results["runs"]]

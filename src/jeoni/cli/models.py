@@ -32,16 +32,16 @@ def list_(family: Family = None, json: Json = False) -> None:
     for name in [*pretrained, *hub.presets(family)]:
         model = describe.on_meta(name, family=family)
         spec, count = model.spec, describe.parameters(model).total
-        start = "pretrained" if name in pretrained else "random"
         sizes = (spec.depth, spec.hidden, spec.heads, spec.vocab, count)
-        rows.append((name, start, model.family.name, *sizes))
-    columns = (
-        "name", "weights", "family", "layers", "hidden", "heads", "vocabulary", "parameters",
-    )  # fmt: skip
+        rows.append((name, model.family.name, *sizes))
+    columns = ("name", "family", "layers", "hidden", "heads", "vocabulary", "parameters")
     if json:
-        show.as_json([dict(zip(columns, row, strict=True)) for row in rows])
+        found = [dict(zip(columns, row, strict=True)) for row in rows]
+        show.as_json([{**row, "pretrained": row["name"] in pretrained} for row in found])
         return
     show.table("", columns, rows)
+    if pretrained:
+        typer.echo(f"Pretrained: {', '.join(pretrained)}; all others start from random weights.")
     typer.echo("Parameters with the heads of pretraining. More of one: jeoni models show NAME")
 
 

@@ -145,7 +145,9 @@ def _curves(chart: Curves, colors: list[str]) -> Any:
 
     base = alt.Chart(alt.InlineData(values=data)).encode(
         x=_x_axis(chart, whole=all(point["x"].is_integer() for point in data)),
-        y=alt.Y("y:Q", title=chart.y, axis=_axis(chart.y_format), scale=alt.Scale(zero=False)),
+        y=alt.Y(
+            "y:Q", title=_line(chart.y), axis=_axis(chart.y_format), scale=alt.Scale(zero=False)
+        ),
         color=alt.Color("series:N", scale=scale(colors), legend=legend),
     )
     dash = alt.StrokeDash("series:N", scale=scale(DASHES), legend=legend)
@@ -162,10 +164,12 @@ def _x_axis(chart: Curves, whole: bool) -> Any:
 
     if chart.x_log:
         axis = alt.Axis(grid=False, tickCount=6, format="~s")
-        return alt.X("x:Q", title=chart.x, axis=axis, scale=alt.Scale(type="log", nice=False))
+        return alt.X(
+            "x:Q", title=_line(chart.x), axis=axis, scale=alt.Scale(type="log", nice=False)
+        )
     marks = {"format": ",d", "tickMinStep": 1} if whole else {}
     axis = alt.Axis.from_dict({"grid": False, "tickCount": 6, **marks})
-    return alt.X("x:Q", title=chart.x, axis=axis, scale=alt.Scale(nice=False))
+    return alt.X("x:Q", title=_line(chart.x), axis=axis, scale=alt.Scale(nice=False))
 
 
 def _axis(number_format: str, **more: Any) -> Any:
@@ -176,15 +180,22 @@ def _axis(number_format: str, **more: Any) -> Any:
     return alt.Axis(format=trimmed or alt.Undefined, **more)
 
 
+def _line(title: str) -> str:
+    """A title that Vega can write into an expression: it escapes quotes there, but not ends of lines."""
+    return " ".join(title.split())
+
+
 def _tips(chart: Curves) -> list[Any]:
     import altair as alt
 
     # Without a format of its own, text is "undefined" in the tooltip of a nearest point (Vega-Lite 6).
-    name = alt.Tooltip("series:N", title=chart.series or "", format="", formatType="toString")
+    name = alt.Tooltip(
+        "series:N", title=_line(chart.series or ""), format="", formatType="toString"
+    )
     return [
         *([name] if chart.series else []),
-        alt.Tooltip("x:Q", title=chart.x),
-        alt.Tooltip("y:Q", title=chart.y, format=chart.y_format or ".4g"),
+        alt.Tooltip("x:Q", title=_line(chart.x)),
+        alt.Tooltip("y:Q", title=_line(chart.y), format=chart.y_format or ".4g"),
     ]
 
 
@@ -200,9 +211,12 @@ def _dots(chart: Points, color: str, limit: int = 2000) -> Any:
         alt.Chart(alt.InlineData(values=data))
         .mark_circle(size=22, color=color, opacity=0.35)
         .encode(
-            x=alt.X("x:Q", title=chart.x, scale=alt.Scale(zero=False)),
-            y=alt.Y("y:Q", title=chart.y, scale=alt.Scale(zero=False)),
-            tooltip=[alt.Tooltip("x:Q", title=chart.x), alt.Tooltip("y:Q", title=chart.y)],
+            x=alt.X("x:Q", title=_line(chart.x), scale=alt.Scale(zero=False)),
+            y=alt.Y("y:Q", title=_line(chart.y), scale=alt.Scale(zero=False)),
+            tooltip=[
+                alt.Tooltip("x:Q", title=_line(chart.x)),
+                alt.Tooltip("y:Q", title=_line(chart.y)),
+            ],
         )
         .properties(height=280)
     )
@@ -221,9 +235,9 @@ def _bars(chart: Bars, colors: list[str]) -> Any:
     base = alt.Chart(alt.InlineData(values=data)).encode(
         y=alt.Y("key:N", title=None, sort=None, axis=names),
         tooltip=[
-            alt.Tooltip("label:N", title=chart.label),
+            alt.Tooltip("label:N", title=_line(chart.label)),
             *(
-                alt.Tooltip(f"{key}:Q", title=title, format=chart.value_format)
+                alt.Tooltip(f"{key}:Q", title=_line(title), format=chart.value_format)
                 for key, title in columns
                 if title
             ),
@@ -235,7 +249,7 @@ def _bars(chart: Bars, colors: list[str]) -> Any:
     ticks = whisker.mark_tick(thickness=2, size=10, color=colors[1], opacity=1)
     values = base.mark_text(align="left", dx=6, fontSize=12)
     return alt.layer(
-        bars.encode(x=alt.X("value:Q", title=chart.value, axis=axis)),
+        bars.encode(x=alt.X("value:Q", title=_line(chart.value), axis=axis)),
         whisker.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"),
         ticks.encode(x="low:Q"),
         ticks.encode(x="high:Q"),
