@@ -66,7 +66,8 @@ def test_nothing_given_becomes_markup(everything: str) -> None:
     for text in page.texts("script")[:3]:
         assert "\u2028" not in text
         assert "<" not in text
-        assert NASTY in json.dumps(json.loads(text), ensure_ascii=False).replace('\\"', '"')
+        data = json.dumps(json.loads(text), ensure_ascii=False).replace('\\"', '"')
+        assert NASTY in data or " ".join(NASTY.split()) in data  # titles are in one line
 
 
 def test_named_spans_are_marked_in_their_text() -> None:

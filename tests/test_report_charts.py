@@ -131,6 +131,6 @@ def test_browser_draws_the_charts_without_a_complaint(tmp_path: Path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     seen = re.sub(r"<script.*?</script>", "", done.stdout, flags=re.DOTALL)
-    assert seen.count("<svg") == 2
+    assert seen.count("<svg") == 3
     assert "실행 1" in seen
     assert "CONSOLE" not in done.stderr
