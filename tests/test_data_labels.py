@@ -6,7 +6,7 @@ import pytest
 
 from jeoni.base.errors import UserError
 from jeoni.data.record import Record
-from jeoni.data.standard import label_index, labels_of
+from jeoni.data.standard import label_index, labels_of, named
 
 
 def record(label: Any) -> Record:
@@ -53,3 +53,14 @@ def test_labels_of() -> None:
         labels_of([record("a")] * 3)
     with pytest.raises(UserError, match="1001 different labels"):
         labels_of([record(i) for i in range(1001)])
+
+
+@pytest.mark.parametrize("label", [0, "0", 0.0, "same"])
+def test_a_number_is_the_data_sets_class_and_not_the_models(label: Any) -> None:
+    theirs, models = ["same", "different"], ["different", "same"]
+    assert label_index(named(record(label), theirs), models) == 1
+
+
+@pytest.mark.parametrize("label", ["2", 1.5, None, True, "other"])
+def test_what_is_no_number_of_a_class_stays(label: Any) -> None:
+    assert named(record(label), ["same", "different"]).fields["label"] is label

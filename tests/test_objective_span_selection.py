@@ -137,3 +137,11 @@ def test_no_room_for_two_texts() -> None:
     mix = mixture()
     with pytest.raises(UserError, match="no room for two texts"):
         mix.room(5)
+
+
+@pytest.mark.parametrize("length", range(6, 40))
+def test_no_sequence_is_longer_than_asked(length: int, store: TokenStore) -> None:
+    mix = mixture(rarity=1e6)  # the sentence stays: the longest case
+    chunks = mix.cut(store, mix.room(length))
+    draft, _ = parts.draft(mix, chunks, np.arange(min(len(chunks), 60)))
+    assert draft.lengths.max() <= length

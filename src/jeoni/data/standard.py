@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jeoni.base.config import Config
@@ -146,6 +147,19 @@ def label_index(record: Record, labels: Sequence[str]) -> int:
         f"{record.where}: label {name!r} is not one of the classes",
         hint=f"classes: {', '.join(labels[:20])}{', ...' if len(labels) > 20 else ''}",
     )
+
+
+def named(record: Record, labels: Sequence[str]) -> Record:
+    """A standard record with the name of its class, where it has the number and its data set has names.
+
+    Another model may know the same names in another order.
+    """
+    found = record.fields.get("label")
+    whole = isinstance(found, int | str) or (isinstance(found, float) and found.is_integer())
+    number = str(int(found) if isinstance(found, float) else found).strip() if whole else ""
+    if number.isdecimal() and int(number) < len(labels) and not any(x.isdecimal() for x in labels):
+        return replace(record, fields={**record.fields, "label": labels[int(number)]})
+    return record
 
 
 def label_number(record: Record) -> float:

@@ -44,8 +44,11 @@ def grow(model: Model, tokenizer: Tokenizer) -> int:
     words: nn.Embedding = model.backbone.embeddings.words
     vocab = len(words.weight)
     for name in sized & model.spare.keys():
-        if len(model.spare[name]) == vocab:
-            model.spare[name] = _grown(model.spare[name], len(old.tokens), pieces)
+        spare = model.spare[name]
+        if spare.shape == (1, vocab):  # as BART has its bias
+            model.spare[name] = _grown(spare[0], len(old.tokens), pieces)[None]
+        elif len(spare) == vocab:
+            model.spare[name] = _grown(spare, len(old.tokens), pieces)
     words.weight = nn.Parameter(_grown(words.weight.data, len(old.tokens), pieces))
     words.num_embeddings = len(words.weight)
     model.spec = replace(model.spec, vocab=len(words.weight))

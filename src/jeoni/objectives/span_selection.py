@@ -92,7 +92,7 @@ class SpanSelection(Objective):
         room: int = length - self.model.tokenizer.special_count(pair=True)
         if room < 3:
             raise UserError(f"sequences of {length} tokens have no room for two texts")
-        asked: int = min(self.config.question, room // 3)
+        asked: int = min(self.config.question, -(-room // 3))  # half of a chunk, rounded
         return room - asked
 
     def arrange(self, chunks: Chunks, indices: Ints, noise: Noise) -> Draft:

@@ -180,6 +180,8 @@ def _settings(recipe: StudyRecipe, way: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for given in (recipe.common, recipe.ways[way]):
         values = {"data": {"store": given["data"]}} if isinstance(given.get("data"), str) else {}
+        if "objectives" in given:  # other objectives, not further ones
+            found.pop("objectives", None)
         found = grid.over(found, {**given, **values})
     return found
 

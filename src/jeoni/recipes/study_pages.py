@@ -64,7 +64,9 @@ def amounts(found: Mapping[str, Any], metrics: Mapping[str, str]) -> list[Sectio
         metrics: of each task.
     """
     ways = found["recipe"]["ways"].values()
-    if len({(own.get("data") or {}).get("fraction", 1) for own in ways}) < 2:
+    data = [own["data"] for own in ways if isinstance(own.get("data"), Mapping)]
+    shares = {part.get("fraction", 1) for part in data} | ({1} if len(data) < len(ways) else set())
+    if len(shares) < 2:
         return []
     ends = [score["tokens"] for score in found["scores"] if score["tokens"]]
     charts: list[Section] = []

@@ -9,7 +9,7 @@ control characters, or characters that belong to the one before.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,8 @@ class WordCache:
         new = _read(alone, [word for word in unread if word not in first], read) if unread else {}
         rows = [known[word] if word in known else new[word] for word in words]
         if len(known) < _MOST:
-            known.update((word, row) for word, row in new.items() if len(word) <= _LONGEST)
+            short = ((word, row) for word, row in new.items() if len(word) <= _LONGEST)
+            known.update(islice(short, _MOST - len(known)))
         table = np.frombuffer(b"".join(rows), np.int32).reshape(-1, 3)
         counts = _lengths(rows) // _ROW
         parts = _lengths(cuts)
