@@ -159,7 +159,7 @@ def test_nsmc_in_its_official_format() -> None:
     dataset = data(name="nsmc", root=".", dev_fraction=0.34)
     assert (dataset.task, dataset.metric, dataset.language) == ("classification", "accuracy", "ko")
     assert dataset.labels == ("negative", "positive")
-    assert values(dataset.split("test")) == [{"text": "굳", "label": "1"}]
+    assert values(dataset.split("test")) == [{"text": "굳", "label": "positive"}]
     both = dataset.split("train") + dataset.split("dev")
     assert sorted(r.fields["text"] for r in both) == ["", '"흠', "굳 ㅋ"]
     assert [label_index(r, dataset.labels) for r in dataset.split("test")] == [1]
@@ -202,6 +202,12 @@ def test_rows_of_a_split_by_a_column() -> None:
     none = data(name="multidomain-sentiment", root=".", only={"domain": "toys"})
     with pytest.raises(UserError, match="no row has split=train, domain=toys"):
         none.split("train")
+    write_csv("mine.csv", [("e", 0), ("f", 1), ("g", 0)])
+    mine = data(name="multidomain-sentiment", root=".", train="mine.csv")
+    assert [r.fields["text"] for r in mine.split("train")] == ["e", "f", "g"]
+    assert [r.fields["text"] for r in mine.split("dev")] == ["c"]
+    cut = data(name="multidomain-sentiment", root=".", train="mine.csv", dev_fraction=0.4)
+    assert len(cut.split("train")) + len(cut.split("dev")) == 3
 
 
 def test_klue_as_it_is_published() -> None:

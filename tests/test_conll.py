@@ -55,6 +55,21 @@ def test_klue_has_blanks_as_tokens() -> None:
     assert second.fields["tokens"] == ["#"]
 
 
+def test_a_word_may_be_a_comment_s_sign() -> None:
+    text = "a O\n## O\n\n## O\nB B-X\n\n## O\n"
+    first, second, third = conll_records(lines(text), "x")
+    assert first.fields == {"tokens": ["a", "##"], "tags": ["O", "O"]}
+    assert second.fields == {"tokens": ["##", "B"], "tags": ["O", "B-X"]}
+    assert third.fields == {"tokens": ["##"], "tags": ["O"]}
+
+
+@pytest.mark.parametrize("between", ["", "\n"])
+def test_a_file_may_begin_with_comments(between: str) -> None:
+    first, second = conll_records(lines("## of KLUE\n## v1\n" + between + KLUE), "klue.tsv")
+    assert (first.fields["id"], second.fields["id"]) == ("id-0", "id-1")
+    assert first.fields["tokens"] == ["나", " ", "가"]
+
+
 def test_conllu() -> None:
     first, second = conllu_records(lines(CONLLU), "es.conllu")
     assert first.fields["tokens"] == ["vamos", "nos", "mar"]

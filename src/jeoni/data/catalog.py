@@ -28,7 +28,7 @@ from jeoni.data.cuts import Source, group, held_out, sample
 from jeoni.data.kinds import KINDS, guess_task, standard_record
 from jeoni.data.readers import ending, read
 from jeoni.data.record import Record
-from jeoni.data.standard import Columns, value
+from jeoni.data.standard import Columns, named, value
 
 __all__ = ["DataConfig", "Dataset", "Entry", "available", "open_dataset"]
 
@@ -168,7 +168,12 @@ class Dataset:
         """All of a split's rows, read once."""
         source = self.sources[name]
         # Of a file that is cut, both sides have the same rows.
-        known = self.card.only.get("train" if source.share else name, {}) if self.card else {}
+        own = getattr(self.config, name)
+        if source.share:
+            own = self.config.train or self.config.dev
+        known: Mapping[str, str] = {}
+        if self.card and own is None:  # your own file need not have the columns of the card's
+            known = self.card.only.get("train" if source.share else name, {})
         only = {**known, **{k: str(v) for k, v in self.config.only.items()}}
         key = source.paths, tuple(sorted(only.items()))
         if key not in self._read:
@@ -196,6 +201,8 @@ class Dataset:
             )
         if self.task == "span_qa":
             _check_ids(records, paths[0])
+        if self.card and self.card.labels and self.task in ("classification", "relation"):
+            return [named(record, self.card.labels) for record in records]
         return records
 
 

@@ -5,6 +5,7 @@ CoNLL-U: universaldependencies.org/format.html.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from jeoni.base.errors import UserError
@@ -20,7 +21,7 @@ def conll_records(lines: Lines, source: str) -> Iterator[Record]:
 
     ``tokens`` is the first column, ``tags`` the last, ``column_2``, ... are those between. Columns are cut
     at tabs where a line has one, else at blanks. ``-DOCSTART-`` lines are no words; nor are the ``##``
-    lines that KLUE puts before each sentence: they give its id.
+    lines that KLUE puts before each sentence: the last of them gives its id.
 
     Args:
         lines: with their numbers.
@@ -29,9 +30,12 @@ def conll_records(lines: Lines, source: str) -> Iterator[Record]:
     Raises:
         UserError: a line with one column, or another number of columns than the one before.
     """
-    for start, rows in _sentences(lines, _row):
-        notes = [row[0] for _, row in rows if row[0].startswith("## ")]
-        words = [(n, row) for n, row in rows if row[0] != "-DOCSTART-" and row[0][:3] != "## "]
+    begun = False
+    for start, found in _sentences(lines, lambda line: [line]):
+        texts = [line for _, (line,) in found]
+        notes = _notes(texts, begun=begun)
+        rows = [(number, _row(line)) for number, (line,) in found[len(notes) :]]
+        words = [(number, row) for number, row in rows if row[0] != "-DOCSTART-"]
         if not words:
             continue
         width = len(words[0][1])
@@ -46,13 +50,22 @@ def conll_records(lines: Lines, source: str) -> Iterator[Record]:
         fields: dict[str, Any] = {"tokens": list(columns[0]), "tags": list(columns[-1])}
         fields |= {f"column_{n}": list(c) for n, c in enumerate(columns[1:-1], 2)}
         if notes:
-            fields["id"] = notes[0].removeprefix("## ")
+            fields["id"] = notes[-1].split("\t")[0].removeprefix("## ")
+        begun = True
         yield Record(fields, source, start)
 
 
+def _notes(lines: list[str], *, begun: bool) -> list[str]:
+    """KLUE's ``##`` lines before a sentence: its files have tabs. In others, ``## O`` is a word.
+
+    Before the first sentence they may stand alone.
+    """
+    notes = list(takewhile(lambda line: line.startswith("## "), lines))
+    alone = len(notes) == len(lines) and not begun
+    return notes if alone or any("\t" in line for line in lines) else []
+
+
 def _row(line: str) -> list[str]:
-    if line.startswith("## "):
-        return [line.split("\t")[0]]
     return line.split("\t") if "\t" in line else line.split()
 
 
