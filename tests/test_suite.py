@@ -20,7 +20,7 @@ from jeoni.data import cards
 from jeoni.recipes import grid, named, suite_flags, suite_table
 from jeoni.recipes import suite as module
 from jeoni.recipes.suite import evaluate_suite
-from jeoni.recipes.suite_settings import resolve
+from jeoni.recipes.suite_settings import absence, resolve
 from jeoni.recipes.suite_table import Score
 from jeoni.training.signals import Interrupted
 from shell import Run, user_error
@@ -131,6 +131,87 @@ def test_one_mistake_leaves_the_others_alone(recipe: Any, result: Any, tmp_path:
         evaluate_suite({**recipe, "sets": {"bad": bad}})
 
 
+def test_a_mistake_in_a_further_data_set_leaves_the_score_of_the_first(
+    recipe: Any, result: Any, no_training: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(recipe["common"]["data"]["root"]) / "paws-x-ko/test.parquet"
+    place.parent.mkdir()
+    place.write_bytes(b"broken")
+    further = {**recipe, "sets": {"nsmc": recipe["sets"]["nsmc"]}, "split": "test", "seeds": [1]}
+    found = evaluate_suite({**further, "also": {"nsmc": ["paws-x-ko"]}}).results
+    assert [run["name"] for run in found["runs"]] == ["nsmc"]
+    (failure,) = found["failed"]
+    assert (failure["data"], failure["seed"]) == ("paws-x-ko", 1)
+    told = capsys.readouterr().err
+    for text in (failure["why"], "nsmc, seed 1: accuracy", "paws-x-ko, seed 1: "):
+        assert text in told
+
+
+MINE = {"train": "mine.csv", "dev": "mine.csv"}
+
+
+@pytest.mark.parametrize(
+    ("data", "split", "scored", "expected"),
+    [
+        ({}, "dev", "glue-mnli-mm", []),
+        ({"limit_train": 8}, "dev", "glue-mnli-mm", ["data.limit_train=8"]),
+        ({"limit_dev": 8}, "dev", "glue-mnli-mm", ["data.limit_dev=8"]),
+        ({"only": {"genre": "travel"}}, "dev", "glue-mnli-mm", ["data.only"]),
+        ({"dev_fraction": 0.5}, "dev", "glue-mnli-mm", ["data.dev_fraction=0.5"]),
+        ({}, "test", "nsmc", []),
+        ({"dev_fraction": 0.5}, "test", "nsmc", ["data.dev_fraction=0.5"]),
+        ({"limit_test": 8}, "test", "nsmc", ["data.limit_test=8"]),
+        (MINE, "test", "nsmc", ["data.train=mine.csv", "data.dev=mine.csv"]),
+    ],
+)
+def test_what_makes_scores_incomparable(
+    tmp_path: Path, data: Any, split: str, scored: str, expected: list[str]
+) -> None:
+    files = ("train.parquet", "dev_matched.parquet", "dev_mismatched.parquet")
+    for file in (*(f"glue-mnli/{f}" for f in files), "nsmc/train.parquet", "nsmc/test.parquet"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "mine.csv").touch()
+    trained = "glue-mnli" if scored == "glue-mnli-mm" else scored
+    suite = {
+        "name": "toy",
+        "model": "m",
+        "split": split,
+        "common": {"data": {"root": str(tmp_path)}},
+        "sets": {trained: {"data": data}},
+        "also": {"glue-mnli": ["glue-mnli-mm"]} if trained != scored else {},
+    }
+    assert module._part(resolve(suite, [], {}), trained, scored) == expected
+
+
+def test_a_test_split_without_labels_is_not_trained_for(
+    recipe: Any, result: Any, no_training: None, tmp_path: Path
+) -> None:
+    for split in ("train", "dev", "test_no_label"):
+        place = tmp_path / f"korean-hate-speech/{split}.parquet"
+        place.parent.mkdir(exist_ok=True)
+        rows = [{"comments": "댓글", "hate": "none"}]
+        pq.write_table(pa.Table.from_pylist(rows), place)
+    hate = {"data": {"root": str(tmp_path)}}
+    two = {"nsmc": recipe["sets"]["nsmc"], "korean-hate-speech": hate}
+    asked = resolve({**recipe, "sets": two}, ["split=test"], {})
+    assert absence(asked, "korean-hate-speech") == (
+        "dataset 'korean-hate-speech': its test has no labels"
+    )
+    assert absence(resolve({**recipe, "sets": two}, [], {}), "korean-hate-speech") is None
+    own = {"data": {**hate["data"], "test": str(tmp_path / "korean-hate-speech/dev.parquet")}}
+    assert (
+        absence(
+            resolve({**recipe, "sets": {**two, "korean-hate-speech": own}}, ["split=test"], {}),
+            "korean-hate-speech",
+        )
+        is None
+    )
+    found = evaluate_suite({**recipe, "sets": two, "split": "test", "seeds": [1]}).results
+    assert "korean-hate-speech" in found["absent"]
+    assert found["failed"] == []
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -141,6 +222,7 @@ def test_one_mistake_leaves_the_others_alone(recipe: Any, result: Any, tmp_path:
         ({"sets": {"korsts": {}}}, ["suite toy: none of its data sets is at hand", "korsts:"]),
         ({"sets": {}}, ["sets"]),
         ({"seeds": "1,x"}, ["seeds", "x"]),
+        ({"seeds": "1,2,1"}, ["seeds", "1 is given twice"]),
         ({"split": "train"}, ["split"]),
         ({"workers": 0}, ["workers"]),
         ({"model": None}, ["model=MODEL"]),

@@ -52,6 +52,7 @@ class Card(Config):
         splits: names that the file of a split can have, best first; ``.gz`` and ``.zst`` may follow.
             With `` + `` between them, several files are a split together.
         only: rows of a split's file that belong to it, where the file has others: values by column.
+        unlabeled: splits whose files have no labels: there is something to predict, nothing to score.
         formats: how to read files with other endings than usual, by ending.
         published: scores to compare with.
         hf: name on the Hugging Face hub.
@@ -67,6 +68,7 @@ class Card(Config):
     columns: Mapping[str, str] = {}
     labels: tuple[str, ...] | None = None
     only: Mapping[Split, Mapping[str, str]] = {}
+    unlabeled: tuple[Split, ...] = ()
     formats: Mapping[str, str] = {}
     published: tuple[Published, ...] = ()
     hf: str | None = None

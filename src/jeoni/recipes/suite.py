@@ -97,7 +97,7 @@ def _run_all(recipe: SuiteRecipe, here: Sequence[str]) -> tuple[list[Score], lis
             bar.hide()
             print(f"{_line(found, failure)} ({bar.done} of {bar.total})", file=sys.stderr)
     if not scores:
-        raise UserError(f"suite {recipe.name}: no run came to an end; {_line([], failed)}")
+        raise UserError(f"suite {recipe.name}: no run came to an end; {_line([], failed[:1])}")
     order = [scored for name in here for scored in recipe.scored(name)]
     scores.sort(key=lambda score: (order.index(score.name), score.seed))
     failed.sort(key=lambda row: (order.index(row["data"]), row["seed"]))
@@ -106,41 +106,53 @@ def _run_all(recipe: SuiteRecipe, here: Sequence[str]) -> tuple[list[Score], lis
 
 def _line(found: Sequence[Score], failed: Sequence[Failure]) -> str:
     """What came of a run, as it is told while others go on."""
-    if failed:
-        return "{data}, seed {seed}: {why}".format(**failed[0])
-    value = found[0].metrics.get(found[0].main)
-    told = "no number" if value is None else f"{value:.4g}"
-    return "; ".join(
-        [f"{found[0].name}, seed {found[0].seed}: {found[0].main} {told}", *found[0].flags]
-    )
+    told = [_told(score) for score in found[:1]]
+    return "; ".join([*told, *("{data}, seed {seed}: {why}".format(**row) for row in failed)])
+
+
+def _told(score: Score) -> str:
+    value = score.metrics.get(score.main)
+    number = "no number" if value is None else f"{value:.4g}"
+    return "; ".join([f"{score.name}, seed {score.seed}: {score.main} {number}", *score.flags])
 
 
 def _trial(recipe: SuiteRecipe, trial: tuple[str, int]) -> tuple[list[Score], list[Failure]]:
-    """One run: its scores, or why there are none. A mistake in one data set leaves the others alone."""
+    """One run: its scores, and why others are none. A mistake in one data set leaves the others alone."""
     name, seed = trial
     folder = recipe.folder() / grid.safe(name) / f"seed-{seed}"
-    try:
-        return _scores(recipe, name, seed, folder), []
-    except UserError as error:
-        return [], [{"data": name, "seed": seed, "folder": str(folder), "why": str(error)}]
-
-
-def _scores(recipe: SuiteRecipe, name: str, seed: int, folder: Path) -> list[Score]:
-    """Fine-tune, or read what came of it; then score what dev of the data set itself is not."""
+    about = {"seed": seed, "folder": str(folder)}
     settings = {**recipe.settings(name), "seeds": [seed], "out": str(folder)}
-    results = finetuning.finetune(settings).results
-    flags = suite_flags.flags(folder, results)
-    scores = []
+    scores: list[Score] = []
+    failed: list[Failure] = []
+    try:
+        results = finetuning.finetune(settings).results
+    except UserError as error:
+        return [], [{"data": name, **about, "why": str(error)}]
     for scored in recipe.scored(name):
         if scored != name and absence(recipe, scored):
             continue
-        found = {"metrics": results["metrics"], "n": results["data"]["dev_examples"]}
-        if (scored, recipe.split) != (name, "dev"):
-            found = _evaluated(recipe, settings, folder, scored)
-        about = scored, seed, str(folder), results["task"], results["main_metric"]
-        part = _part(recipe, scored)
-        scores.append(Score(*about, found["metrics"], found["n"], flags, part))
-    return scores
+        try:
+            scores.append(_score(recipe, settings, results, name, scored))
+        except UserError as error:
+            failed.append({"data": scored, **about, "why": str(error)})
+    return scores, failed
+
+
+def _score(
+    recipe: SuiteRecipe,
+    settings: Mapping[str, Any],
+    results: Mapping[str, Any],
+    name: str,
+    scored: str,
+) -> Score:
+    """What a run came to on a data set; what dev of the run's own is not, is scored now."""
+    folder = Path(settings["out"])
+    found = {"metrics": results["metrics"], "n": results["data"]["dev_examples"]}
+    if (scored, recipe.split) != (name, "dev"):
+        found = _evaluated(recipe, settings, folder, scored)
+    about = scored, settings["seeds"][0], str(folder), results["task"], results["main_metric"]
+    flags = suite_flags.flags(folder, results)
+    return Score(*about, found["metrics"], found["n"], flags, _part(recipe, name, scored))
 
 
 def _evaluated(
@@ -164,11 +176,26 @@ def _evaluated(
     )
 
 
-def _part(recipe: SuiteRecipe, name: str) -> list[str]:
-    """Why scores cannot stand beside those of others: another split, or less to learn from."""
-    config = parse(DataConfig, recipe.data(name), where=f"{name}: data")
+def _part(recipe: SuiteRecipe, trained: str, scored: str) -> list[str]:
+    """Why scores cannot stand beside those of others: other data to learn from, or to be scored on.
+
+    Args:
+        recipe: of the suite.
+        trained: the data set that the model is of.
+        scored: the data set that the figures are of.
+    """
+    learned, config = (
+        parse(DataConfig, recipe.data(name), where=f"{name}: data") for name in (trained, scored)
+    )
     cut = open_dataset(config).sources[recipe.split].share
-    keys = ("limit_train", f"limit_{recipe.split}", recipe.split, "skip_ambiguous", "metric")
-    found = [f"data.{key}={value}" for key in keys if (value := getattr(config, key))]
-    found += ["data.only"] if config.only else []
-    return [*(["dev is cut off train"] if cut else []), *found]
+    # The weights are those that did best on dev: it is part of what they are learned from.
+    of_run = ("limit_train", "limit_dev", "train", "dev", "dev_fraction", "split_by")
+    of_score = (f"limit_{recipe.split}", recipe.split, "metric")
+    found = [
+        f"data.{key}={value}"
+        for part, keys in ((learned, of_run), (config, of_score))
+        for key in (*keys, "skip_ambiguous")
+        if (value := getattr(part, key))
+    ]
+    found += ["data.only"] if learned.only or config.only else []
+    return [*(["dev is cut off train"] if cut else []), *dict.fromkeys(found)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from jeoni.base import lookup
 from jeoni.base.config import Config, gather, parse
@@ -64,6 +64,13 @@ class SuiteRecipe(Config):
     beside: Names = ()
     workers: int = Field(1, ge=1)
     out: str | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if twice := [seed for seed in value if value.count(seed) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
+        return value
 
     def folder(self) -> Path:
         """Where all of it goes."""
@@ -143,7 +150,18 @@ def absence(recipe: SuiteRecipe, name: str) -> str | None:
     needed = ("train", recipe.split) if name in recipe.sets else (recipe.split,)
     lacking: Any = next((split for split in needed if split not in dataset.sources), None)
     if lacking is None:
-        return None
+        return _unlabeled(config, recipe.split)
     if config.name is None:
         return f"there is no {lacking} file"
     return str(cards.missing(config.name, lacking, config.root))
+
+
+def _unlabeled(config: DataConfig, split: Split) -> str | None:
+    """That the catalog's file of a split has nothing to score against."""
+    if (
+        config.name
+        and getattr(config, split) is None
+        and split in cards.card(config.name).unlabeled
+    ):
+        return f"dataset {config.name!r}: its {split} has no labels"
+    return None
