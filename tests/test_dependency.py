@@ -156,6 +156,27 @@ def test_a_treebank_is_in_the_catalog_twice(tmp_path: Path) -> None:
         open_dataset(data, task="dependency")
 
 
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (("heads", "relations"), {}),
+        (("head", "deprel"), {}),
+        (("head", "deprel"), {"heads": "head"}),
+        (("h", "r"), {"heads": "h", "relations": "r"}),
+    ],
+)
+def test_columns_of_trees(tmp_path: Path, names: tuple[str, str], columns: dict[str, str]) -> None:
+    row = {"tokens": ["a", "b"], names[0]: [2, 0], names[1]: ["det", "root"]}
+    if columns:
+        row["upos"] = ["DET", "NOUN"]  # without the names set, it would be for tagging
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(row))
+    dataset = open_dataset(DataConfig(dev=str(path), **columns))
+    assert dataset.task == "dependency"
+    (found,) = dataset.split("dev")
+    assert (found.fields["heads"], found.fields["relations"]) == ([2, 0], ["det", "root"])
+
+
 def test_klue_as_it_is_published(tmp_path: Path) -> None:
     """In its layout, made for the test."""
     lines = ["## INDEX\tWORD_FORM\tLEMMA\tPOS\tHEAD\tDEPREL\n\n"]

@@ -12,6 +12,7 @@ import peers
 import tiny
 import vector_files
 from jeoni.base.errors import UserError
+from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
 from jeoni.models import hub
 from jeoni.models.model import Model
@@ -21,7 +22,7 @@ from jeoni.recipes.predict import predict
 from jeoni.serving.tagger import tag
 from jeoni.tasks._tag_report import errors
 from jeoni.tasks._tag_types import TagPrediction
-from jeoni.tasks.tagging import EncodedTags, Tagging, TaggingConfig
+from jeoni.tasks.tagging import EncodedTags, Tagging, TaggingConfig, from_data
 from shell import Run
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-TIM", "I-TIM")
@@ -145,6 +146,19 @@ def test_a_tag_that_is_none_of_the_model_s(tag_: Any, labels: tuple[str, ...]) -
         make(labels=labels).encode(records)
 
 
+def test_plain_tags_that_are_unknown_are_wrong() -> None:
+    """Some tags of a treebank are in its dev part alone."""
+    task = make(labels=("X", "Z"))
+    encoded = task.encode(words([(["a", "film"], ["Y", "Z"]), (["a"], ["X"])]))
+    targets = encoded.features.batch([0]).targets["tags"].tolist()
+    assert [target for target in targets if target >= 0] == [1]
+    assert encoded.notes["tags that the model does not know"] == 1
+    scores = task.score(encoded, perfect(task, encoded))
+    assert scores.values["tag_accuracy"] == pytest.approx(2 / 3)
+    with pytest.raises(UserError, match="tag '7' is not one of the tags"):
+        task.encode(words([(["a", "film"], [1, 7])]))  # type: ignore[list-item]
+
+
 def test_tags_that_are_not_allowed_are_counted() -> None:
     notes = make().encode(words([(["a", "b", "c"], ["I-LOC", "O", "I-TIM"])])).notes
     assert notes["tags that their scheme does not allow"] == 2
@@ -248,6 +262,17 @@ def test_trained_evaluated_and_used(
     blank = jeoni("tag", "--model", str(run.folder), "a", " ")
     assert (blank.status, blank.err.strip()) == (2, "jeoni: input 2: the text is empty")
     assert "Kinds of entities" in (run.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("column", "unit"), [("characters", "character"), ("tokens", "word")])
+def test_what_is_tagged_is_known_by_the_column(tmp_path: Path, column: str, unit: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({column: ["a", "b"], "tags": ["O", "B-X"]}))
+    dataset = open_dataset(DataConfig(train=str(path), dev=str(path)))
+    assert dataset.task == "tagging"
+    assert from_data(dataset)["unit"] == unit
+    text = "ab" if unit == "character" else "a b"
+    assert dataset.split("dev")[0].fields["text"] == text
 
 
 def test_from_a_file_of_vectors(conll: Path, tmp_path: Path) -> None:

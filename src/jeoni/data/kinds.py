@@ -58,9 +58,11 @@ def guess_task(first: Record, columns: Columns) -> Task:
     has = first.fields.keys() | {k for k in Columns.model_fields if getattr(columns, k)}
     if {"question", "context"} <= has:
         return "span_qa"
+    if columns.heads or columns.relations:  # a treebank has tags too
+        return "dependency"
     if has & {"tokens", "characters"} and has & {"tags", "upos"}:
         return "tagging"
-    if {"tokens", "heads", "relations"} <= has:
+    if "tokens" in has and has & {"heads", "head"} and has & {"relations", "deprel"}:
         return "dependency"
     if {"subject", "object"} <= has:
         return "relation"

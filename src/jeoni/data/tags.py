@@ -18,20 +18,20 @@ Scheme = Literal["BIO", "BIOES", "plain"]
 def tag_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
     """``text``, ``tokens`` (of words; where they are not there, characters are tagged), ``tags``, ``id``.
 
-    Words stand in ``text`` with a blank between them.
+    Words stand in ``text`` with a blank between them. Where neither words nor a text are named or in
+    ``tokens``, the column ``characters`` is taken if there is one.
 
     Raises:
         UserError: no such column, something else than lists of texts, nothing in them, or as many tags as
             there are words.
     """
     values: dict[str, Any] = {"id": str(record.fields.get("id", record.line))}
-    if columns.characters:
-        found = value(record, columns.characters, "characters")
-        parts = (
-            list(found)
-            if isinstance(found, str)
-            else list_of_texts(found, record, columns.characters)
-        )
+    characters = columns.characters
+    if not (columns.tokens or columns.text or has(record, "tokens")):
+        characters = characters or ("characters" if has(record, "characters") else None)
+    if characters:
+        found = value(record, characters, "characters")
+        parts = list(found) if isinstance(found, str) else list_of_texts(found, record, characters)
         if wrong := [part for part in parts if len(part) != 1]:
             raise UserError(f"{record.where}: {wrong[0]!r} is not one character")
         values["text"] = "".join(parts)

@@ -24,11 +24,11 @@ def tree_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, An
         raise UserError(f"{record.where}: nothing to parse: the sentence is empty")
     values: dict[str, Any] = {"id": str(record.fields.get("id", record.line))}
     values |= {"text": " ".join(tokens), "tokens": tokens}
-    column = columns.heads or "head"
+    column = columns.heads or "heads | head"
     if not labeled and (not has(record, column) or _open(value(record, column, "heads"))):
         return values
     heads = _numbers(record, column)
-    name = columns.relations or "deprel"
+    name = columns.relations or "relations | deprel"
     relations = list_of_texts(value(record, name, "relations"), record, name)
     for what, count in (("heads", len(heads)), ("relations", len(relations))):
         if count != len(tokens):

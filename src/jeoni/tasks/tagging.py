@@ -31,6 +31,7 @@ from jeoni.tasks._task import Encoded, Scores, Task, TaskType
 
 HEAD = "tagging"
 IGNORED = -100
+UNKNOWN = "tags that the model does not know"
 MAIN = {"entity_f1": "entity_f1", "klue_ner": "entity_macro_f1", "tag_accuracy": "tag_accuracy"}
 
 
@@ -88,6 +89,7 @@ class Tagging(Task[Kept, TagPrediction]):
         metric = config.metric or ("tag_accuracy" if plain else "entity_f1")
         if plain and metric != "tag_accuracy":
             raise UserError(f"task.metric={metric} is for entities, but tags are plain")
+        self.numbers = {tag: number for number, tag in enumerate(self.labels)}
         self.metric, self.main_metric = metric, MAIN[metric]
         self.last = config.piece == "last" or (config.piece == "auto" and model.spec.causal)
         head = model.keep_head(HEAD)
@@ -133,26 +135,32 @@ class Tagging(Task[Kept, TagPrediction]):
         )
 
     def _gold(self, record: Record) -> list[str]:
-        """The right tags by name, of entities as BIO."""
+        """The right tags by name, of entities as BIO; of plain ones, some may be none of the model's."""
         tags: list[str] = []
         for tag in record.fields["tags"]:
             known = isinstance(tag, int) and 0 <= tag < len(self.given)
             tags.append(self.given[tag] if known else str(tag))
         kinds = set(kinds_of(self.given)) if self.scheme != "plain" else set()
-        for tag in dict.fromkeys(tags):
-            good = tag == "O" or (of_entities((tag, "O")) and tag[2:] in kinds)
-            if not (good if kinds else tag in self.given):
-                raise UserError(
-                    f"{record.where}: tag {tag!r} is not one of the tags",
-                    hint=f"tags: {', '.join(self.given[:20])}{', ...' if len(self.given) > 20 else ''}",
-                )
+        strange = [tag for tag in tags if not self._is_known(tag, kinds)]
+        # Fine tags of a treebank (GSD's xpos): each part of it has some that the others have not.
+        named = self.scheme == "plain" and all(isinstance(t, str) for t in record.fields["tags"])
+        if strange and (not named or len(strange) == len(tags)):
+            raise UserError(
+                f"{record.where}: tag {strange[0]!r} is not one of the tags",
+                hint=f"tags: {', '.join(self.given[:20])}{', ...' if len(self.given) > 20 else ''}",
+            )
         return to_bio(tags) if kinds else tags
+
+    def _is_known(self, tag: str, kinds: set[str]) -> bool:
+        if not kinds:
+            return tag in self.numbers
+        return tag == "O" or (of_entities((tag, "O")) and tag[2:] in kinds)
 
     def _targets(self, gold: list[str], units: Ints) -> list[int]:
         tags = to_tokens(gold, units)
         if self.scheme == "BIOES":
             tags = to_bioes(tags)
-        return [self.labels.index(tag) for tag in tags]
+        return [self.numbers.get(tag, IGNORED) for tag in tags]
 
     def _notes(
         self, records: Sequence[Record], sentences: Sequence[Sentence], windows: int
@@ -162,7 +170,10 @@ class Tagging(Task[Kept, TagPrediction]):
             words = record.fields.get("tokens")
             if words is not None:
                 notes["words without a token"] += len(words) - int((sentence.units != NONE).sum())
-        if self.scheme != "plain" and all(s.gold is not None for s in sentences):
+        gold = [s.gold for s in sentences if s.gold is not None]
+        if self.scheme == "plain" and gold:
+            notes[UNKNOWN] = sum(tag not in self.numbers for tags in gold for tag in tags)
+        elif gold:
             named = [[t for t in r.fields["tags"] if isinstance(t, str)] for r in records]
             notes["tags that their scheme does not allow"] = sum(map(invalid, named))
             notes["entities whose borders are inside tokens"] = sum(
@@ -268,7 +279,10 @@ class Tagging(Task[Kept, TagPrediction]):
 
 def from_data(dataset: Dataset) -> dict[str, Any]:
     """What has a tag, the data set's tags, and its scorer."""
-    unit = {"unit": "character" if dataset.columns.characters else "word"}
+    characters = bool(dataset.columns.characters)
+    if dataset.card is None and not characters:  # a file of one's own: as its first sentence is
+        characters = "tokens" not in dataset.split(next(iter(dataset.sources)))[0].fields
+    unit = {"unit": "character" if characters else "word"}
     return unit | ({"labels": dataset.labels, "metric": dataset.metric} if dataset.labels else {})
 
 
