@@ -28,7 +28,8 @@ class Columns(Config):
         tokens: words of a sentence, as a list.
         characters: its characters, as a list or a text, where each has a tag.
         tags: one for each word or character.
-        heads: the number of each word's head in its sentence, from 1; 0 for the root; by default ``heads`` or ``head``.
+        heads: the number of each word's head in its sentence, from 1; 0 for the root; by default ``heads``
+            or ``head``.
         relations: of each word to its head; by default ``relations`` or ``deprel``.
         subject: an entity that has a relation, as an object: see ``jeoni.data.relations``.
         object: the entity that it has it to.
