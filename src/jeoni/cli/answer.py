@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily, OwnTask
+
 
 def answer(
     model: Annotated[str, typer.Option(help="A run, a folder, package:NAME or a hub id.")],
@@ -15,14 +17,8 @@ def answer(
     no_answer: Annotated[
         bool | None, typer.Option("--no-answer/--always", help="Whether there may be no answer.")
     ] = None,
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
-    ] = None,
+    family: OwnFamily = None,
+    task: OwnTask = None,
     json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Ask a question about a passage.

@@ -1,10 +1,20 @@
-"""A recipe and its settings, as they stand on a command line."""
+"""What verbs have in common on a command line: a recipe and its settings, code of one's own."""
 
 from collections.abc import Mapping, Sequence
 from json import dumps as quote
 from os.path import isfile
+from typing import Annotated
 
 import typer
+
+OwnFamily = Annotated[
+    str | None,
+    typer.Option(help="The model's family, where it is your own: package.module:NAME."),
+]
+OwnTask = Annotated[
+    str | None,
+    typer.Option(help="The task's type, where it is your own: package.module:NAME."),
+]
 
 
 def split(

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily, OwnTask
+
 
 def classify(
     texts: Annotated[
@@ -13,14 +15,8 @@ def classify(
     pair: Annotated[
         str | None, typer.Option(help="The second text, for a model that judges pairs.")
     ] = None,
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
-    ] = None,
+    family: OwnFamily = None,
+    task: OwnTask = None,
     json: Annotated[bool, typer.Option("--json", help="Print the labels as JSON.")] = False,
 ) -> None:
     """Label texts with a model that was fine-tuned for classification.

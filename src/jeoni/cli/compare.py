@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
+from jeoni.cli.arguments import OwnTask
+
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
-    ] = None,
+    task: OwnTask = None,
     seed: Annotated[int, typer.Option(help="Of the resampling.", min=0)] = 0,
     resamples: Annotated[int, typer.Option(help="How many test sets are drawn.", min=1)] = 10_000,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,10 +26,7 @@ def convert(
     force: Annotated[
         bool, typer.Option("--force", help="Write over a model that is there.")
     ] = False,
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
+    family: OwnFamily = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Write a checkpoint anew: safetensors in Hugging Face layout, with today's names.

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily
+
 
 def embed(
     file: Annotated[
@@ -34,10 +36,7 @@ def embed(
     format: Annotated[
         str | None, typer.Option(help="How to read the file, if its name does not tell.")
     ] = None,
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
+    family: OwnFamily = None,
 ) -> None:
     """Write texts, or their words, as vectors: contextual embeddings.
 

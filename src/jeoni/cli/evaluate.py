@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily, OwnTask
+
 
 def evaluate(
     settings: Annotated[
@@ -20,14 +22,8 @@ def evaluate(
             help="Fine-tune and score on each data set of a suite: klue, glue, ko, a file."
         ),
     ] = None,
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
-    ] = None,
+    family: OwnFamily = None,
+    task: OwnTask = None,
     data: Annotated[str | None, typer.Option(help="A data set of the catalog.")] = None,
     split: Annotated[str | None, typer.Option(help="train, dev (if not given) or test.")] = None,
     out: Annotated[

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily
+
 if TYPE_CHECKING:
     from jeoni.models.model import Model
 
@@ -62,10 +64,7 @@ def generate(
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="Of the weights: auto, bf16, fp32.")] = "auto",
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
+    family: OwnFamily = None,
 ) -> None:
     """Go on from a text (GPT), or answer to one (T5, BART).
 

@@ -4,21 +4,18 @@ from typing import Annotated
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily, OwnTask
+
 
 def predict(
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="data.* and task.* settings, as in evaluate."),
     ] = None,
-    model: Annotated[str, typer.Option(help="A run or a model.")] = ...,  # type: ignore[assignment]
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
-    ] = None,
+    *,
+    model: Annotated[str, typer.Option(help="A run or a model.")],
+    family: OwnFamily = None,
+    task: OwnTask = None,
     data: Annotated[str | None, typer.Option(help="A data set of the catalog.")] = None,
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     out: Annotated[

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from jeoni.cli.arguments import OwnFamily, OwnTask
+
 
 def tag(
     texts: Annotated[
@@ -13,14 +15,8 @@ def tag(
     words: Annotated[
         bool, typer.Option("--words", help="The texts are cut already: words are between blanks.")
     ] = False,
-    family: Annotated[
-        str | None,
-        typer.Option(help="The model's family, where it is your own: package.module:NAME."),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task's type, where it is your own: package.module:NAME."),
-    ] = None,
+    family: OwnFamily = None,
+    task: OwnTask = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Find entities in texts, or tag their words, with a model fine-tuned for it.

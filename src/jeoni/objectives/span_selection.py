@@ -174,7 +174,7 @@ class SpanSelection(Objective):
 
         Spans begin with a word, are as long as the two agree, and tell something; one is drawn with a
         probability of as much as it tells.
-        """  # fmt: skip
+        """
         first, last = sentence
         ids = np.asarray(chunks.store.ids[start:stop])
         words = np.asarray(chunks.store.words(start, stop))

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jeoni.base import lookup
 from jeoni.base.config import Config
@@ -14,6 +14,16 @@ from jeoni.training.config import TrainConfig
 
 Named = dict[str, Any]
 """A section that is given by name, with settings that depend on it: ``{name: span_qa, stride: 64}``."""
+
+
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
+        raise ValueError(f"{twice[0]} is given twice")
+    return seeds
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_different)]
+"""At least one, none of them twice."""
 
 
 class TokenizerConfig(Config):
@@ -65,7 +75,7 @@ class FinetuneRecipe(Config):
     strategy: Named = Field(default_factory=lambda: {"name": "full"})
     train: TrainConfig = TrainConfig()
     batch: BatchConfig = BatchConfig()
-    seeds: tuple[int, ...] = Field((1,), min_length=1)
+    seeds: Seeds = (1,)
     out: str | None = None
     device: str = "auto"
     keep_epochs: bool = False
@@ -94,13 +104,6 @@ class FinetuneRecipe(Config):
             return {**value, "name": str(value["name"])}
         # Settings alone go with the default of the section.
         return {"name": "auto", **value}
-
-    @field_validator("seeds")
-    @classmethod
-    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if twice := [seed for seed in value if value.count(seed) > 1]:
-            raise ValueError(f"{twice[0]} is given twice")
-        return value
 
     @classmethod
     def further_keys(cls) -> list[str]:

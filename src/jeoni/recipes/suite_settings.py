@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from jeoni.base import lookup
 from jeoni.base.config import Config, gather, parse
@@ -12,7 +12,7 @@ from jeoni.base.errors import UserError
 from jeoni.data import cards
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.recipes import grid, named
-from jeoni.recipes.settings import FinetuneRecipe
+from jeoni.recipes.settings import FinetuneRecipe, Seeds
 
 Split = Literal["dev", "test"]
 MISSING = {
@@ -30,7 +30,6 @@ def _listed(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Seeds = Annotated[tuple[int, ...], BeforeValidator(_listed), Field(min_length=1)]
 
 
 class SuiteRecipe(Config):
@@ -59,18 +58,11 @@ class SuiteRecipe(Config):
     left_out: dict[str, str] = Field(default_factory=dict)
     model: str
     only: Names = ()
-    seeds: Seeds = (1, 2, 3)
+    seeds: Annotated[Seeds, BeforeValidator(_listed)] = (1, 2, 3)
     split: Split = "dev"
     beside: Names = ()
     workers: int = Field(1, ge=1)
     out: str | None = None
-
-    @field_validator("seeds")
-    @classmethod
-    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if twice := [seed for seed in value if value.count(seed) > 1]:
-            raise ValueError(f"{twice[0]} is given twice")
-        return value
 
     def folder(self) -> Path:
         """Where all of it goes."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from jeoni.report.listed import Listed
+
 Arc = tuple[int, str]
 """A word's head (from 1; 0: it is the root), and its relation."""
 LETTER, GAP, LEVEL, TOP = 9.0, 24.0, 24.0, 20.0
@@ -114,15 +116,7 @@ def _curve(words: Sequence[Place], word: int, arc: Arc, level: int, y: float, up
 
 
 @dataclass(frozen=True)
-class Arcs:
+class Arcs(Listed[Parsed]):
     """Dependency trees, right and predicted."""
 
-    title: str
-    items: Sequence[Parsed]
-    note: str = ""
     kind: ClassVar[str] = "arcs"
-
-    @property
-    def empty(self) -> bool:
-        """No sentences."""
-        return not self.items

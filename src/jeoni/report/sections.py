@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeGuard
 
 from jeoni.report.arcs import Arcs
+from jeoni.report.listed import Listed
 
 Row = Mapping[str, object]
 
@@ -221,18 +222,10 @@ class Passage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Passages:
+class Passages(Listed[Passage]):
     """Examples of reading comprehension, with the answers highlighted in the passage."""
 
-    title: str
-    items: Sequence[Passage]
-    note: str = ""
     kind: ClassVar[str] = "passages"
-
-    @property
-    def empty(self) -> bool:
-        """No examples."""
-        return not self.items
 
 
 Span = tuple[int, int, str]
@@ -262,18 +255,10 @@ class MarkedText:
 
 
 @dataclasses.dataclass(frozen=True)
-class Marked:
+class Marked(Listed[MarkedText]):
     """Texts with named spans marked in them."""
 
-    title: str
-    items: Sequence[MarkedText]
-    note: str = ""
     kind: ClassVar[str] = "marked"
-
-    @property
-    def empty(self) -> bool:
-        """No examples."""
-        return not self.items
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,18 +273,10 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
-class Texts:
+class Texts(Listed[Text]):
     """Examples of classification."""
 
-    title: str
-    items: Sequence[Text]
-    note: str = ""
     kind: ClassVar[str] = "texts"
-
-    @property
-    def empty(self) -> bool:
-        """No examples."""
-        return not self.items
 
 
 @dataclasses.dataclass(frozen=True)
