@@ -71,7 +71,7 @@ METRICS = {
     "dependency": {"las", "klue_dp"},
     "relation": {"micro_f1"},
     "multiple_choice": {"accuracy"},
-    "span_qa": {"squad_v1", "squad_v2", "korquad_v1"},
+    "span_qa": {"squad_v1", "squad_v2", "korquad_v1", "klue_mrc"},
 }
 
 

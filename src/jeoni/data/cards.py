@@ -24,7 +24,7 @@ Metric = Literal[
     "pearson", "spearman",
     "entity_f1", "klue_ner", "tag_accuracy",
     "las", "klue_dp", "micro_f1",
-    "squad_v1", "squad_v2", "korquad_v1",
+    "squad_v1", "squad_v2", "korquad_v1", "klue_mrc",
 ]  # fmt: skip
 Split = Literal["train", "dev", "test"]
 

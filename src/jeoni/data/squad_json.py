@@ -1,4 +1,4 @@
-"""The nested JSON layout of SQuAD and KorQuAD: articles, paragraphs, questions, answers."""
+"""The nested JSON layout of SQuAD, KorQuAD and KLUE MRC: articles, paragraphs, questions, answers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +10,9 @@ from jeoni.data.record import Record
 def squad_records(data: Any, name: str) -> Iterator[Record]:
     """One record a question, from the value in a JSON file.
 
-    Fields: ``id``, ``title``, ``question``, ``context``, ``answers`` (see ``standard_answers``; none
-    for a question that is marked impossible), ``ambiguous`` (the data say that the place of the
-    answer is uncertain).
+    Fields: ``id`` (or ``guid``), ``title``, ``question``, ``context``, ``answers`` (see
+    ``standard_answers``; none for a question that is marked impossible), ``ambiguous`` (the data say
+    that the place of the answer is uncertain).
 
     Args:
         data: the parsed file.
@@ -53,7 +53,7 @@ def standard_answers(value: Any, context: str, where: str) -> list[dict[str, Any
 def _record(question: Any, title: str, context: str, place: str, count: int) -> Record:
     where = f"{place}, question {count}"
     fields: dict[str, Any] = {
-        "id": _text(question, "id", where),
+        "id": _text(question, "guid" if _has_guid(question) else "id", where),
         "title": title,
         "question": _text(question, "question", where),
         "context": context,
@@ -64,6 +64,11 @@ def _record(question: Any, title: str, context: str, place: str, count: int) -> 
         answers = _list(question, "answers", where)
         fields["answers"] = standard_answers(answers, context, f"{where} (id {fields['id']})")
     return Record(fields, place, count, "question")
+
+
+def _has_guid(question: Any) -> bool:
+    """Whether a question has KLUE's name for its id, and not the usual one."""
+    return isinstance(question, dict) and "guid" in question and "id" not in question
 
 
 def _answer(item: Any, context: str, where: str) -> dict[str, Any]:

@@ -76,9 +76,7 @@ def text_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, An
 def question_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
     """``id``, ``question``, ``context``, ``answers`` of a question, and what ready-made tokens it has."""
     context = text(record, columns.context or "context", "context")
-    id = record.fields.get(columns.id or "id")
-    if columns.id:
-        value(record, columns.id, "id")
+    id = value(record, columns.id, "id") if columns.id else record.fields.get("id")
     values: dict[str, Any] = {
         "id": str(record.line if id is None else id),
         "question": text(record, columns.question or "question", "question"),
@@ -86,7 +84,9 @@ def question_fields(record: Record, columns: Columns, labeled: bool) -> dict[str
         "answers": [],
     }
     answers = columns.answers or "answers"
-    if labeled or has(record, answers):
+    # Flat copies of KLUE MRC have plausible answers in the same column.
+    impossible = record.fields.get("is_impossible") is True
+    if not impossible and (labeled or has(record, answers)):
         found = value(record, answers, "answers")
         values["answers"] = standard_answers(found, context, f"{record.where} (id {values['id']})")
     return values | {name: record.fields[name] for name in _EXTRA if name in record.fields}
