@@ -4,7 +4,8 @@ from typing import Any
 
 from jeoni.base.config import parse
 from jeoni.models.model import Model
-from jeoni.tasks.span_qa import EncodedSpans, SpanQA, SpanQAConfig
+from jeoni.tasks._span_types import EncodedSpans
+from jeoni.tasks.span_qa import SpanQA, SpanQAConfig
 
 LONG = (
     " ".join(f"word {i} and some more." for i in range(40))

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 import tiny
 from jeoni.base.errors import UserError
 from jeoni.models.model import Model
-from jeoni.tasks._span_types import Candidate, SpanPrediction, WindowAnswers
-from jeoni.tasks.span_qa import Window
+from jeoni.tasks._span_decode import best_spans, choose
+from jeoni.tasks._span_types import Candidate, SpanPrediction, Window, WindowAnswers
 from span_tasks import LONG, covered, make
 
 
@@ -55,9 +55,7 @@ def brute_force(scores: np.ndarray, window: Window, limit: int) -> dict[tuple[in
     return found
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
+@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 1000),
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=3),
@@ -66,10 +64,10 @@ def brute_force(scores: np.ndarray, window: Window, limit: int) -> dict[tuple[in
     n_best=st.integers(1, 30),
 )
 def test_candidates_are_those_of_a_plain_loop(
-    model: Model, seed: int, sizes: list[int], stride: int, max_answer: int, n_best: int
+    seed: int, sizes: list[int], stride: int, max_answer: int, n_best: int
 ) -> None:
     """Over overlapping windows, each span once, with the better of its scores."""
-    task = make(model, max_answer=max_answer, n_best=n_best)
+    limits = {"max_answer": max_answer, "n_best": n_best}
     rng = np.random.default_rng(seed)
     windows, start = [], 0
     for size in sizes:
@@ -78,9 +76,11 @@ def test_candidates_are_those_of_a_plain_loop(
         start += max(1, size - stride)
     context = "ab" * (start + 20)
     scores = [rng.normal(size=(3 + n + 1, 2)).astype(np.float32) for n in sizes]
-    prediction = task._choose(
-        context, [task._best(s, w) for s, w in zip(scores, windows, strict=True)]
-    )
+    kept = [
+        WindowAnswers(best_spans(s, w, **limits), float(s[0].sum()))
+        for s, w in zip(scores, windows, strict=True)
+    ]
+    prediction = choose(context, kept, n_best=n_best, no_answer=False, null_threshold=0.0)
 
     expected: dict[tuple[int, int], float] = {}
     for s, w in zip(scores, windows, strict=True):
@@ -97,11 +97,10 @@ def test_candidates_are_those_of_a_plain_loop(
     assert prediction.probability == pytest.approx(math.exp(best[0]) / total, rel=1e-4)
 
 
-def test_scores_that_are_not_finite_make_no_answer(model: Model) -> None:
-    task = make(model)
+def test_scores_that_are_not_finite_make_no_answer() -> None:
     window = Window(1, np.array([[0, 1], [1, 2]], np.int32))
     scores = np.full((4, 2), np.nan, np.float32)
-    assert task._best(scores, window).candidates == ()
+    assert best_spans(scores, window, max_answer=5, n_best=5) == ()
 
 
 def test_an_empty_passage_has_no_candidates(model: Model) -> None:
@@ -152,11 +151,10 @@ def answered(*windows: tuple[float, Sequence[tuple[float, int, int]]]) -> list[W
     ],
 )
 def test_null_threshold(
-    model: Model, no_answer: bool, threshold: float, nulls: list[float], best: float, text: str
+    no_answer: bool, threshold: float, nulls: list[float], best: float, text: str
 ) -> None:
-    task = make(model, no_answer=no_answer, null_threshold=threshold)
     windows = answered(*((null, [(best, 0, 2)]) for null in nulls))
-    prediction = task._choose("abc", windows)
+    prediction = choose("abc", windows, n_best=5, no_answer=no_answer, null_threshold=threshold)
     assert prediction.text == text
     assert prediction.null_score == min(nulls)
     assert 0 < prediction.probability <= 1

@@ -1,8 +1,33 @@
-"""What span question answering says: candidates, and the answer chosen of them."""
+"""What span question answering reads and says: windows, candidates, and the answer chosen of them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jeoni.tasks._task import Encoded
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a passage that one sequence holds.
+
+    Attributes:
+        first: index in the sequence of the passage's first token.
+        offsets: characters ``[start, end)`` of its tokens in the passage, ``[P, 2]``.
+    """
+
+    first: int
+    offsets: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class EncodedSpans(Encoded):
+    """Encoded questions, with the window of each sequence."""
+
+    windows: Sequence[Window] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

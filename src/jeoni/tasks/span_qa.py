@@ -6,12 +6,10 @@ score of SQuAD 2.0 is that of the first token).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -21,17 +19,17 @@ from jeoni.base.errors import UserError
 from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record, text_field
-from jeoni.metrics.spans import SCORERS
 from jeoni.nn.heads import SpanHead
 from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import Section
+from jeoni.tasks._span_decode import best_spans, choose
 from jeoni.tasks._span_report import span_sections
-from jeoni.tasks._span_types import Candidate, SpanPrediction, WindowAnswers
+from jeoni.tasks._span_scores import WITH_NO_ANSWER, span_scores
+from jeoni.tasks._span_types import Candidate, EncodedSpans, SpanPrediction, Window, WindowAnswers
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType
 from jeoni.text.tokenizer import Pieces
 
 HEAD = "span"
-SCORER_WITH_NO_ANSWER = "squad_v2"
 
 
 class SpanQAConfig(Config):
@@ -58,27 +56,7 @@ class SpanQAConfig(Config):
     n_best: int = Field(20, ge=1)
     no_answer: bool = False
     null_threshold: float = 0.0
-    metric: Literal["squad_v1", "squad_v2", "korquad_v1"] = "squad_v1"
-
-
-@dataclass(frozen=True)
-class Window:
-    """The part of a passage that one sequence holds.
-
-    Attributes:
-        first: index in the sequence of the passage's first token.
-        offsets: characters ``[start, end)`` of its tokens in the passage, ``[P, 2]``.
-    """
-
-    first: int
-    offsets: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class EncodedSpans(Encoded):
-    """Encoded questions, with the window of each sequence."""
-
-    windows: Sequence[Window] = field(default_factory=list)
+    metric: Literal["squad_v1", "squad_v2", "korquad_v1", "klue_mrc"] = "squad_v1"
 
 
 class SpanQA(Task[WindowAnswers, SpanPrediction]):
@@ -89,6 +67,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
 
     def attach(self, seed: int) -> None:
         """Use the checkpoint's head if there is one, else a fresh one."""
+        self.main_metric = "rouge_w" if self.config.metric == "klue_mrc" else "f1"
         if self.config.max_length > self.model.spec.positions:
             raise UserError(
                 f"task.max_length={self.config.max_length}, but the model has "
@@ -142,10 +121,10 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         if answers is None:
             raise UserError(f"{record.where}: no column 'answers'")
         if not answers:
-            if self.config.metric != SCORER_WITH_NO_ANSWER:
+            if self.config.metric not in WITH_NO_ANSWER:
                 raise UserError(
                     f"{record.where}: no answer, but scorer {self.config.metric} knows none such",
-                    hint=f"set task.metric={SCORER_WITH_NO_ANSWER} task.no_answer=true",
+                    hint=f"set task.metric={WITH_NO_ANSWER[0]} task.no_answer=true",
                 )
             return None
         text, start = str(answers[0]["text"]), int(answers[0]["start"])
@@ -189,32 +168,12 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         scores = logits.float().cpu().numpy()
         lengths = encoded.features.lengths[list(indices)]
         parts = np.split(scores, np.cumsum(lengths)[:-1])
+        windows = (encoded.windows[index] for index in indices)
+        limits = {"max_answer": self.config.max_answer, "n_best": self.config.n_best}
         return [
-            self._best(part, encoded.windows[index])
-            for index, part in zip(indices, parts, strict=True)
+            WindowAnswers(best_spans(part, window, **limits), float(part[0].sum()))
+            for part, window in zip(parts, windows, strict=True)
         ]
-
-    def _best(self, scores: NDArray[np.float32], window: Window) -> WindowAnswers:
-        """The ``n_best`` spans of at most ``max_answer`` tokens of one window's ``[T, 2]`` scores."""
-        null = float(scores[0].sum())
-        length = len(window.offsets)
-        if not length:
-            return WindowAnswers((), null)
-        inside = scores[window.first : window.first + length]
-        reach = min(self.config.max_answer, length)
-        # Row: start, column: how many tokens further the end is; past the passage: -inf.
-        ends = np.concatenate([inside[:, 1], np.full(reach - 1, -np.inf, np.float32)])
-        table = inside[:, :1] + np.lib.stride_tricks.sliding_window_view(ends, reach)
-        flat = table.ravel()
-        keep = min(self.config.n_best, flat.size)
-        top = np.argpartition(-flat, keep - 1)[:keep]
-        top = top[np.argsort(-flat[top], kind="stable")]
-        found = []
-        for place in top[np.isfinite(flat[top])].tolist():
-            start, further = divmod(place, reach)
-            span = (int(window.offsets[start, 0]), int(window.offsets[start + further, 1]))
-            found.append(Candidate(float(flat[place]), *span))
-        return WindowAnswers(tuple(found), null)
 
     def pack(self, partial: WindowAnswers) -> list[Any]:
         """Numbers only."""
@@ -230,70 +189,23 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         gathered: list[list[WindowAnswers]] = [[] for _ in encoded.records]
         for example, partial in zip(encoded.features.examples.tolist(), partials, strict=True):
             gathered[example].append(partial)
+        config = self.config
         return [
-            self._choose(text_field(record, "context"), windows)
+            choose(
+                text_field(record, "context"),
+                windows,
+                n_best=config.n_best,
+                no_answer=config.no_answer,
+                null_threshold=config.null_threshold,
+            )
             for record, windows in zip(encoded.records, gathered, strict=True)
         ]
 
-    def _choose(self, context: str, windows: Sequence[WindowAnswers]) -> SpanPrediction:
-        # Overlapping windows find the same span twice: the better score counts.
-        best: dict[tuple[int, int], Candidate] = {}
-        for candidate in (c for window in windows for c in window.candidates):
-            old = best.get((candidate.start, candidate.end))
-            if old is None or candidate.score > old.score:
-                best[candidate.start, candidate.end] = candidate
-        ranked = sorted(best.values(), key=lambda c: -c.score)[: self.config.n_best]
-        # A window without the answer says so; only if every window does is there none.
-        null = min(window.null_score for window in windows)
-        if not ranked or (
-            self.config.no_answer and null - ranked[0].score > self.config.null_threshold
-        ):
-            probability = _share(null, [null, *(c.score for c in ranked)])
-            return SpanPrediction("", 0, 0, null, probability, null, tuple(ranked))
-        top = ranked[0]
-        rivals = [c.score for c in ranked] + ([null] if self.config.no_answer else [])
-        return SpanPrediction(
-            text=context[top.start : top.end],
-            start=top.start,
-            end=top.end,
-            score=top.score,
-            probability=_share(top.score, rivals),
-            null_score=null,
-            n_best=tuple(ranked),
-        )
-
     def score(self, encoded: Encoded, predictions: Sequence[SpanPrediction]) -> Scores:
-        """The official scores, in percent.
-
-        With ``squad_v2`` the figures at ``null_threshold`` come first; those at the threshold that
-        would have been best on these very questions are apart, as ``best_*``.
-        """
-        ids = [_id(record, i) for i, record in enumerate(encoded.records)]
-        if len(set(ids)) < len(ids):
-            twice = next(i for n, i in enumerate(ids) if i in ids[:n])
-            raise UserError(f"question id {twice!r} occurs more than once")
-        references = {
-            i: [a["text"] for a in record.fields.get("answers", [])]
-            for i, record in zip(ids, encoded.records, strict=True)
-        }
-        texts = {i: p.text for i, p in zip(ids, predictions, strict=True)}
-        name = self.config.metric
-        if name == SCORER_WITH_NO_ANSWER:
-            # The search for the best threshold needs the answer that would be given without one.
-            answered = {
-                i: text_field(r, "context")[p.n_best[0].start : p.n_best[0].end] if p.n_best else ""
-                for i, r, p in zip(ids, encoded.records, predictions, strict=True)
-            }
-            margin = {
-                i: p.null_score - (p.n_best[0].score if p.n_best else -math.inf)
-                for i, p in zip(ids, predictions, strict=True)
-            }
-            margin = {i: min(value, 1e9) for i, value in margin.items()}
-            threshold = self.config.null_threshold if self.config.no_answer else math.inf
-            raw = SCORERS[name](references, answered, margin, threshold)
-        else:
-            raw = SCORERS[name](references, texts)
-        return Scores(raw.as_dict(), [100 * f1 for _, f1 in (raw.per_question[i] for i in ids)])
+        """The official scores, in percent (see ``_span_scores``)."""
+        config = self.config
+        threshold = config.null_threshold if config.no_answer else math.inf
+        return span_scores(config.metric, encoded.records, predictions, threshold)
 
     def sections(
         self, encoded: Encoded, predictions: Sequence[SpanPrediction], scores: Scores
@@ -304,10 +216,6 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
         return {"task": "span_qa", **self.config.model_dump()}
-
-
-def _id(record: Record, index: int) -> str:
-    return str(record.fields.get("id", index))
 
 
 def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int]:
@@ -324,15 +232,9 @@ def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int]:
     return window.first + first, window.first + last
 
 
-def _share(score: float, rivals: Sequence[float]) -> float:
-    """Softmax of ``score`` among ``rivals`` (which it is one of)."""
-    top = max(rivals)
-    return math.exp(score - top) / sum(math.exp(rival - top) for rival in rivals)
-
-
 def from_data(dataset: Dataset) -> dict[str, Any]:
     """The data set's official scorer; questions without answer where it has such."""
-    return {"metric": dataset.metric, "no_answer": dataset.metric == SCORER_WITH_NO_ANSWER}
+    return {"metric": dataset.metric, "no_answer": dataset.metric in WITH_NO_ANSWER}
 
 
 TASK = TaskType(SpanQAConfig, SpanQA, from_data, "the answer to a question as a span of a passage")
