@@ -128,6 +128,23 @@ def test_long_rows_are_cut(text: TokenStore, tmp_path: Path) -> None:
     assert batch.targets["written"][-1] == mix.model.tokenizer.eos_id
 
 
+def test_batches_have_room_for_what_is_written(text: TokenStore, tmp_path: Path) -> None:
+    path = tmp_path / "short-long.jsonl"
+    row = '{"source": "river", "target": "%s"}\n' % ("water bread " * 12)
+    path.write_text(row * 40, encoding="utf-8")
+    mix = mixture({"data": str(path), "share": 0.5, "held_out": 0})
+    chunks = mix.cut(text, mix.room(32))
+    assert isinstance(chunks, Mixed)
+    last = mix.batch(chunks, np.array([len(chunks) - 1]), Noise(0, 0))
+    assert last.decoder is not None
+    written = last.decoder.lengths[0]
+    assert chunks.lengths[-1] == len(mix.model.tokenizer.pieces(["river"])[0]) + written
+    config = BatchConfig(size=1000, micro_tokens=128)
+    batches = StoreBatches(text, mix, length=32, config=config, seed=0).get(0, 0)
+    sizes = [max(sum(b.lengths), sum(b.decoder.lengths)) for b in batches if b.decoder]
+    assert max(sizes) <= 128 + 64
+
+
 def test_figures_apart(text: TokenStore, file: Path) -> None:
     mix = mixture([settings(file, share=0.2, held_out=0.5), settings(file, share=0.2, held_out=0)])
     unseen = held_out(text, mix, length=40, tokens=2000, config=BatchConfig())

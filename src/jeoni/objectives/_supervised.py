@@ -51,6 +51,7 @@ class Examples:
 
     Attributes:
         sources, targets: ids of each row, without special tokens, and with ``end``.
+        lengths, written: how many they are, ``[n]``.
     """
 
     def __init__(self, files: Sequence[Supervised], tokenizer: Tokenizer, end: int) -> None:
@@ -70,6 +71,7 @@ class Examples:
                 raise UserError(f"{file.data}: no row is left to train on", hint="held_out=0")
             self._rows.append((numbers[kept], numbers[~kept]))
         self.lengths: Ints = np.array([len(source) for source in self.sources], np.int64)
+        self.written: Ints = np.array([len(target) for target in self.targets], np.int64)
 
     def paths(self) -> dict[str, Path]:
         """The files, by a name for each."""
@@ -113,6 +115,16 @@ class Mixed(Chunks):
         self.stops = np.concatenate([text.stops, np.minimum(examples.lengths[rows], room)])
         self.documents = np.concatenate([text.documents, np.full_like(rows, -1)])
         self._examples, self._rows, self._longest = examples, rows, longest
+
+    @property
+    def lengths(self) -> Ints:
+        """Tokens of each ``[n]``; of a supervised example those that are read and those that are written.
+
+        Text is about as long in two parts (what is left, and what was taken out) as it is whole.
+        """
+        lengths = self.stops - self.starts
+        lengths[self.texts :] += np.minimum(self._examples.written[self._rows], self._longest)
+        return lengths
 
     def take(self, indices: Ints) -> Taken:
         """Chunks and sources of these numbers, in this order."""
