@@ -19,6 +19,7 @@ from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 from jeoni.nn.relative import waves
 from jeoni.nn.two_stream import Memory, TwoStream
+from jeoni.tasks._span_decode import search
 
 LENGTHS = (9, 1, 20, 6, 6, 13)
 SPEC = XLNetSpec(vocab=23, hidden=24, layers=2, heads=3, feed_forward=10, width=24, **FAMILY.fixed)
@@ -308,13 +309,15 @@ def test_spans_by_beam(tmp_path: Path) -> None:
     theirs, ours = pair(tmp_path, "XLNetForQuestionAnswering")
     theirs.start_n_top, theirs.end_n_top = 3, 2
     batch = peers.draw_batch((8, 3, 15), SPEC, family="xlnet")
-    found, answers = ours.heads["beam_span"].search(ours(batch), batch, starts=3, ends=2)
+    found, answers = search(ours.heads["beam_span"], ours(batch), batch, starts=3)
     for i, single in enumerate(peers.split(batch)):
         with torch.no_grad():
             right = theirs(input_ids=single.ids[None], token_type_ids=single.segments[None])
-        starts, places, ends, end_places = found[i]
-        assert torch.allclose(starts, right.start_top_log_probs[0], rtol=1e-4)
-        assert torch.equal(places, right.start_top_index[0])
+        places, spans = found[i]
+        starts = spans[1:].logsumexp(1, keepdim=True)
+        ends, end_places = (spans[1:] - starts).exp().topk(2)
+        assert torch.allclose(starts[:, 0].exp(), right.start_top_log_probs[0], rtol=1e-4)
+        assert places.tolist() == [0, *right.start_top_index[0].tolist()]
         assert torch.allclose(ends.t().flatten(), right.end_top_log_probs[0], rtol=1e-4)
         assert torch.equal(end_places.t().flatten(), right.end_top_index[0])
         assert torch.allclose(answers[i], right.cls_logits[0], rtol=1e-4, atol=1e-5)
@@ -323,8 +326,8 @@ def test_spans_by_beam(tmp_path: Path) -> None:
 def test_beams_no_wider_than_the_text() -> None:
     model = small("beam_span")
     batch = peers.draw_batch((1, 4), SPEC, family="xlnet")
-    found, _ = model.heads["beam_span"].search(model(batch), batch)
-    assert [tuple(parts[2].shape) for parts in found] == [(1, 1), (4, 4)]
+    found, _ = search(model.heads["beam_span"], model(batch), batch)
+    assert [tuple(spans.shape) for _, spans in found] == [(1 + 1, 1), (1 + 4, 4)]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
         case "span":
             return SpanHead(model.spec.hidden)
         case "beam_span":
-            return BeamSpanHead(model.spec.hidden, norm_eps=model.spec.norm_eps)
+            return beam_span_head(model, answers="answer.weight" in tensors)
         case "classification":
             return classification_head(model, tensors["out.weight"].shape[0])
         case "next_sentence" | "sentence_order":
@@ -47,6 +47,12 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
         case "replaced_token":
             return ReplacedTokenHead(model.spec.hidden, activation=model.spec.activation)
     raise ValueError(f"no published head is called {kind!r}")
+
+
+def beam_span_head(model: Model, *, answers: bool) -> BeamSpanHead:
+    """A head for spans whose end depends on their start; ``answers``: it says if there is none."""
+    token, norm_eps = model.family.classification.token, model.spec.norm_eps
+    return BeamSpanHead(model.spec.hidden, norm_eps=norm_eps, token=token, answers=answers)
 
 
 def classification_head(model: Model, classes: int) -> ClassificationHead:

@@ -151,14 +151,14 @@ class Model(nn.Module):
         spread = None if own is None else lambda name: own(self.spec, f"{where}.{name}")
         initialize(part, std=spread or self.spec.init_range, seed=seed)
 
-    def keep_head(self, kind: str) -> nn.Module | None:
-        """Drop every other head; the one of this kind, if it is there."""
-        head = self.heads[kind] if kind in self.heads else None  # noqa: SIM401 (it has no get)
+    def keep_head(self, kind: str, *beside: str) -> nn.Module | None:
+        """Drop every head but this one and those beside it; the one of this kind, if it is there."""
+        kept = {name: self.heads[name] for name in (kind, *beside) if name in self.heads}
         self.heads.clear()
-        if head is not None:
-            self.heads[kind] = head
-        self.fresh = {n for n in self.fresh if n.startswith(("backbone.", f"heads.{kind}."))}
-        return head
+        self.heads.update(kept)
+        own = tuple(f"heads.{name}." for name in kept)
+        self.fresh = {n for n in self.fresh if n.startswith(("backbone.", *own))}
+        return kept.get(kind)
 
     def layer_of(self, name: str) -> int:
         """Depth of a parameter, for layer-wise rates: 0 embeddings, then the blocks, heads last.

@@ -284,32 +284,37 @@ class LanguageModelHead(VocabularyHead):
 
 
 class BeamSpanHead(nn.Module):
-    """Start scores; end scores that know the start; and whether there is an answer at all.
+    """Start scores; end scores that know the start; and whether there is no answer.
 
     Source: the question answering of the XLNet authors' code (Yang et al., "XLNet", 2019, appendix A.4).
 
     Args:
         hidden: ``H``.
         norm_eps: epsilon of the norm in the layer for ends.
+        token: which one stands for the sequence.
+        answers: whether it says if there is no answer.
     """
 
-    def __init__(self, hidden: int, *, norm_eps: float) -> None:
+    def __init__(
+        self, hidden: int, *, norm_eps: float, token: Pooling = "last", answers: bool = True
+    ) -> None:
         super().__init__()
+        self.token: Pooling = token
         self.start = nn.Linear(hidden, 1)
         self.end_dense = nn.Linear(2 * hidden, hidden)
         self.end_norm = nn.LayerNorm(hidden, eps=norm_eps)
         self.end = nn.Linear(hidden, 1)
-        self.answer_dense = nn.Linear(2 * hidden, hidden)
-        self.answer = nn.Linear(hidden, 1, bias=False)
+        self.answer_dense = nn.Linear(2 * hidden, hidden) if answers else None
+        self.answer = nn.Linear(hidden, 1, bias=False) if answers else None
 
     def forward(
         self, hidden: Tensor, batch: Batch, starts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Scores, given where the answers start: to train.
 
         Args:
             hidden: ``[N, H]``.
-            batch: where it comes from; a sequence's last token stands for it.
+            batch: where it comes from.
             starts: of each sequence's answer, index in ``[N]``, ``[B]``.
 
         Returns:
@@ -317,53 +322,28 @@ class BeamSpanHead(nn.Module):
         """
         lengths = torch.tensor(batch.lengths, device=hidden.device)
         chosen = hidden[starts]
-        ends = self._ends(hidden, chosen.repeat_interleave(lengths, 0))
-        return self._starts(hidden), ends, self._answers(hidden, batch, chosen)
+        ends = self.ends(hidden, chosen.repeat_interleave(lengths, 0))
+        return self.starts(hidden), ends, self.answers(hidden, batch, chosen)
 
-    def search(
-        self, hidden: Tensor, batch: Batch, *, starts: int = 5, ends: int = 5
-    ) -> tuple[list[tuple[Tensor, Tensor, Tensor, Tensor]], Tensor]:
-        """The most probable spans: of the best starts, the best ends each.
-
-        Args:
-            hidden: ``[N, H]``.
-            batch: where it comes from.
-            starts: how many, if a sequence has so many tokens.
-            ends: how many for each.
-
-        Returns:
-            For each sequence probabilities and places in it of the ``s`` starts, ``[s]`` each, and of the
-            ``e`` ends of each, ``[s, e]``; and scores of there being no answer ``[B]``, from the expected
-            start.
-        """
-        found, expected = [], []
-        parts = zip(
-            torch.split(self._starts(hidden), list(batch.lengths)),
-            torch.split(hidden, list(batch.lengths)),
-            strict=True,
-        )
-        for scores, states in parts:
-            probabilities = torch.softmax(scores.float(), -1)
-            best = probabilities.topk(min(starts, len(states)))
-            pairs = states[best.indices][:, None].expand(-1, len(states), -1)
-            of_ends = self._ends(states.expand(len(pairs), -1, -1), pairs)
-            last = torch.softmax(of_ends.float(), -1).topk(min(ends, len(states)))
-            found.append((best.values, best.indices, last.values, last.indices))
-            expected.append(probabilities.to(states.dtype) @ states)
-        return found, self._answers(hidden, batch, torch.stack(expected))
-
-    def _starts(self, hidden: Tensor) -> Tensor:
+    def starts(self, hidden: Tensor) -> Tensor:
+        """``[N, H]`` to ``[N]``."""
         result: Tensor = self.start(hidden).squeeze(-1)
         return result
 
-    def _ends(self, hidden: Tensor, start: Tensor) -> Tensor:
-        x = torch.tanh(self.end_dense(torch.cat([hidden, start], -1)))
+    def ends(self, hidden: Tensor, start: Tensor) -> Tensor:
+        """States ``[T, H]`` and those of starts, ``[T, H]`` or ``[s, 1, H]``, to ``[T]`` or ``[s, T]``."""
+        own, of_start = self.end_dense.weight.chunk(2, 1)  # so nothing is computed for each pair
+        x = nn.functional.linear(hidden, own, self.end_dense.bias)
+        x = torch.tanh(x + nn.functional.linear(start, of_start))
         result: Tensor = self.end(self.end_norm(x)).squeeze(-1)
         return result
 
-    def _answers(self, hidden: Tensor, batch: Batch, start: Tensor) -> Tensor:
-        last = hidden[torch.tensor(batch.ends, device=hidden.device)]
-        x = torch.tanh(self.answer_dense(torch.cat([start, last], -1)))
+    def answers(self, hidden: Tensor, batch: Batch, start: Tensor) -> Tensor | None:
+        """From states of starts ``[B, H]``, scores of there being no answer ``[B]``."""
+        if self.answer_dense is None or self.answer is None:
+            return None
+        whole = pooled(hidden, batch, self.token)
+        x = torch.tanh(self.answer_dense(torch.cat([start, whole], -1)))
         result: Tensor = self.answer(x).squeeze(-1)
         return result
 

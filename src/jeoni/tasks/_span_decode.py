@@ -4,8 +4,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from jeoni.base.batch import Batch
+from jeoni.nn.heads import BeamSpanHead
 from jeoni.tasks._span_types import Candidate, SpanPrediction, Window, WindowAnswers
 
 Floats = NDArray[np.float32]
@@ -33,6 +37,67 @@ def best_spans(
     return _best(table, np.arange(length), window, n_best)
 
 
+def search(
+    head: BeamSpanHead,
+    hidden: Tensor,
+    batch: Batch,
+    *,
+    starts: int = 5,
+    within: Sequence[tuple[int, int]] | None = None,
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
+    """How probable spans are that begin at the most probable starts, or at the first token.
+
+    Args:
+        head: whose ends depend on starts.
+        hidden: ``[N, H]``.
+        batch: where it comes from.
+        starts: ``s``, how many, if there are so many tokens.
+        within: of each sequence, which tokens they are looked for in ``[first, end)``; None: all.
+
+    Returns:
+        For each sequence places in it of the first token and the starts, best first, ``[1 + s]``, and
+        log-probabilities of each with every end, ``[1 + s, T]``; and scores of there being no answer
+        ``[B]``, from the expected start.
+    """
+    found, expected = [], []
+    lengths = list(batch.lengths)
+    parts = zip(
+        torch.split(head.starts(hidden), lengths),
+        torch.split(hidden, lengths),
+        within or [(0, length) for length in lengths],
+        strict=True,
+    )
+    for scores, states, (first, end) in parts:
+        logs = torch.log_softmax(scores.float(), -1)
+        best = logs[first:end].topk(min(starts, end - first)).indices + first
+        places = torch.cat([best.new_zeros(1), best])
+        ends = torch.log_softmax(head.ends(states, states[places, None]).float(), -1)
+        found.append((places, logs[places, None] + ends))
+        expected.append(logs.exp().to(states.dtype) @ states)
+    return found, head.answers(hidden, batch, torch.stack(expected))
+
+
+def best_joint_spans(
+    places: NDArray[np.int64], table: Floats, window: Window, *, max_answer: int, n_best: int
+) -> tuple[Candidate, ...]:
+    """The same of what ``search`` found: of its starts in the passage, the best ends behind them.
+
+    Args:
+        places: of the starts in the window's sequence ``[s]``.
+        table: scores of each with every end ``[s, T]``.
+        window, max_answer, n_best: as in ``best_spans``.
+    """
+    length = len(window.offsets)
+    if not length:
+        return ()
+    reach, starts = min(max_answer, length), places - window.first
+    inside = table[:, window.first : window.first + length]
+    past = np.full((len(starts), reach - 1), -np.inf, np.float32)
+    behind = starts[:, None] + np.arange(reach)
+    rows = np.take_along_axis(np.concatenate([inside, past], 1), behind, 1)
+    return _best(rows, starts, window, n_best)
+
+
 def _best(
     table: Floats, starts: NDArray[np.int64], window: Window, n_best: int
 ) -> tuple[Candidate, ...]:
@@ -57,6 +122,7 @@ def choose(
     n_best: int,
     no_answer: bool,
     null_threshold: float,
+    relative: bool = False,
 ) -> SpanPrediction:
     """The answer to a question from the candidates of all of its windows.
 
@@ -66,6 +132,7 @@ def choose(
         n_best: candidates to keep.
         no_answer: whether there may be none.
         null_threshold: there is none if that scores better than the best candidate by more than this.
+        relative: the windows' null scores say already by how much.
     """
     # Overlapping windows find the same span twice: the better score counts.
     best: dict[tuple[int, int], Candidate] = {}
@@ -76,6 +143,8 @@ def choose(
     ranked = sorted(best.values(), key=lambda c: -c.score)[:n_best]
     # A window without the answer says so; only if every window does is there none.
     null = min(window.null_score for window in windows)
+    if relative and ranked:
+        null += ranked[0].score
     if not ranked or (no_answer and null - ranked[0].score > null_threshold):
         probability = _share(null, [null, *(c.score for c in ranked)])
         return SpanPrediction("", 0, 0, null, probability, null, tuple(ranked))

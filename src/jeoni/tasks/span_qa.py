@@ -1,7 +1,8 @@
 """Span question answering: for each token of a passage, is it the start, is it the end of the answer.
 
 Source: Devlin et al., "BERT", 2019, sections 4.2 and 4.3 (start and end vectors; the no-answer
-score of SQuAD 2.0 is that of the first token).
+score of SQuAD 2.0 is that of the first token). Ends that depend on starts, and a score of there being no
+answer: Yang et al., "XLNet", 2019, appendix A.4, and its authors' code.
 """
 
 import math
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from jeoni.base.batch import Batch, Loss
 from jeoni.base.config import Config
@@ -19,17 +21,18 @@ from jeoni.base.errors import UserError
 from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record, text_field
-from jeoni.nn.heads import SpanHead
 from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import Section
-from jeoni.tasks._span_decode import best_spans, choose
+from jeoni.tasks._span_decode import choose
+from jeoni.tasks._span_heads import JOINT, Independent, Joint, Spans
 from jeoni.tasks._span_report import span_sections
 from jeoni.tasks._span_scores import WITH_NO_ANSWER, span_scores
 from jeoni.tasks._span_types import Candidate, EncodedSpans, SpanPrediction, Window, WindowAnswers
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType
 from jeoni.text.tokenizer import Pieces
 
-HEAD = "span"
+WEIGHT = 0.5
+"""Of the loss of there being an answer, beside that of start and end (XLNet's code)."""
 
 
 class SpanQAConfig(Config):
@@ -45,6 +48,11 @@ class SpanQAConfig(Config):
         n_best: candidates kept for each question.
         no_answer: whether a question may have no answer.
         null_threshold: no answer is given when its score exceeds the best answer's by more than this.
+        head: ``independent`` scores of start and end, or ``joint``: ends are scored given a start;
+            ``auto``: joint if the checkpoint has such a head.
+        beam: of a joint head, how many starts of each window are looked at.
+        answerability: learn beside the spans whether a window has the answer, from what stands for the
+            sequence (``[CLS]``); no answer is given where that says so, by more than ``null_threshold``.
         metric: official scorer; the data set gives it if this does not.
     """
 
@@ -56,6 +64,9 @@ class SpanQAConfig(Config):
     n_best: int = Field(20, ge=1)
     no_answer: bool = False
     null_threshold: float = 0.0
+    head: Literal["auto", "independent", "joint"] = "auto"
+    beam: int = Field(5, ge=1)
+    answerability: bool = False
     metric: Literal["squad_v1", "squad_v2", "korquad_v1", "klue_mrc"] = "squad_v1"
 
 
@@ -73,8 +84,14 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
                 f"task.max_length={self.config.max_length}, but the model has "
                 f"{self.model.spec.positions} positions"
             )
-        if self.model.keep_head(HEAD) is None:
-            self.model.add_head(HEAD, SpanHead(self.model.spec.hidden), seed=seed)
+        config = self.config
+        self.joint = config.head == "joint" or (config.head == "auto" and JOINT in self.model.heads)
+        own: dict[str, Any] = {"answerability": config.answerability, "seed": seed}
+        self.spans: Spans = (
+            Joint(self.model, beam=config.beam, **own)
+            if self.joint
+            else Independent(self.model, **own)
+        )
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> EncodedSpans:
         """Questions to windows; targets ``start [n]`` and ``end [n]`` are tokens of the sequence.
@@ -148,32 +165,37 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         return ranges
 
     def logits(self, batch: Batch) -> Tensor:
-        """Start and end scores of every token, ``[N, 2]``."""
-        result: Tensor = self.model.heads[HEAD](self.model(batch))
-        return result
+        """A row a token: scores, or for a joint head the states ``[N, H]`` (see ``_span_heads``)."""
+        return self.spans.logits(batch)
 
     def loss(self, logits: Tensor, batch: Batch) -> Loss:
-        """Mean of the cross-entropies of start and end over the tokens of each sequence."""
-        logs = segment_log_softmax(logits, batch.lengths)
+        """Mean of the cross-entropies of start and end over the tokens of each sequence.
+
+        Beside it that of whether the sequence has the answer, where that is learned.
+        """
         first = torch.tensor(batch.starts, device=logits.device)
-        chosen_start = logs[first + batch.targets["start"], 0]
-        chosen_end = logs[first + batch.targets["end"], 1]
-        return Loss(-(chosen_start + chosen_end).sum() / 2, float(len(batch.lengths)))
+        starts, ends = (first + batch.targets[name] for name in ("start", "end"))
+        scores, no_answer = self.spans.scores(logits, batch, starts)
+        logs = segment_log_softmax(scores, batch.lengths)
+        total = -(logs[starts, 0] + logs[ends, 1]).sum() / 2
+        if no_answer is not None:
+            absent = (batch.targets["end"] == 0).float()
+            odds = no_answer.float()
+            total = total + WEIGHT * binary_cross_entropy_with_logits(odds, absent, reduction="sum")
+        return Loss(total, float(len(batch.lengths)))
 
     def decode(
         self, encoded: Encoded, indices: Sequence[int], logits: Tensor
     ) -> list[WindowAnswers]:
         """Best candidates of each window."""
         assert isinstance(encoded, EncodedSpans)
-        scores = logits.float().cpu().numpy()
-        lengths = encoded.features.lengths[list(indices)]
-        parts = np.split(scores, np.cumsum(lengths)[:-1])
-        windows = (encoded.windows[index] for index in indices)
-        limits = {"max_answer": self.config.max_answer, "n_best": self.config.n_best}
-        return [
-            WindowAnswers(best_spans(part, window, **limits), float(part[0].sum()))
-            for part, window in zip(parts, windows, strict=True)
-        ]
+        return self.spans.answers(
+            logits,
+            encoded.features.batch(indices).to(logits.device),
+            [encoded.windows[index] for index in indices],
+            max_answer=self.config.max_answer,
+            n_best=self.config.n_best,
+        )
 
     def pack(self, partial: WindowAnswers) -> list[Any]:
         """Numbers only."""
@@ -197,6 +219,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
                 n_best=config.n_best,
                 no_answer=config.no_answer,
                 null_threshold=config.null_threshold,
+                relative=config.answerability,
             )
             for record, windows in zip(encoded.records, gathered, strict=True)
         ]
@@ -215,7 +238,8 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
-        return {"task": "span_qa", **self.config.model_dump()}
+        head = "joint" if self.joint else "independent"
+        return {"task": "span_qa", **self.config.model_dump(), "head": head}
 
 
 def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int]:

@@ -212,8 +212,8 @@ FAMILY = Family(
             *row("end_dense", f"{HEAD}.dense_0"),
             *row("end_norm", f"{HEAD}.LayerNorm"),
             *row("end", f"{HEAD}.dense_1"),
-            *row("answer_dense", "answer_class.dense_0"),
-            row("answer", "answer_class.dense_1")[0],
+            *(replace(r, optional=True) for r in row("answer_dense", "answer_class.dense_0")),
+            Row("answer.weight", ("answer_class.dense_1.weight",), optional=True),
         ),
         "classification": (
             *row("dense", "sequence_summary.summary"),

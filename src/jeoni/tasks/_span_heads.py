@@ -1,0 +1,165 @@
+"""The heads of span question answering: how states become scores of starts, of ends, of no answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jeoni.base.batch import Batch
+from jeoni.models.heads import beam_span_head
+from jeoni.models.model import Model
+from jeoni.nn.heads import BeamSpanHead, SpanHead, pooled
+from jeoni.tasks._span_decode import best_joint_spans, best_spans, search
+from jeoni.tasks._span_types import Window, WindowAnswers
+
+INDEPENDENT, JOINT, NO_ANSWER = "span", "beam_span", "answerability"
+
+
+class Spans(ABC):
+    """A way to find spans, with its heads on a model that is left with no others.
+
+    Args:
+        model: gets the heads, where the checkpoint has none.
+        answerability: whether it also says if there is an answer at all.
+        seed: draws fresh heads.
+    """
+
+    def __init__(self, model: Model, *, answerability: bool, seed: int) -> None:
+        self.model = model
+        self.answerability = answerability
+        self.attach(seed)
+
+    @abstractmethod
+    def attach(self, seed: int) -> None:
+        """Put the heads on the model."""
+
+    @abstractmethod
+    def logits(self, batch: Batch) -> Tensor:
+        """What ``scores`` and ``answers`` are made from, a row a token."""
+
+    @abstractmethod
+    def scores(self, logits: Tensor, batch: Batch, starts: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores of starts, and of ends given where the answers start, ``[N, 2]``; of no answer ``[B]``."""
+
+    @abstractmethod
+    def answers(
+        self,
+        logits: Tensor,
+        batch: Batch,
+        windows: Sequence[Window],
+        *,
+        max_answer: int,
+        n_best: int,
+    ) -> list[WindowAnswers]:
+        """The best candidates of each window.
+
+        Its ``null_score`` is that of the span of the first token alone; with ``answerability``, the log
+        odds of there being no answer.
+        """
+
+
+class Independent(Spans):
+    """Start and end are scored each on its own."""
+
+    def attach(self, seed: int) -> None:
+        """A linear layer; for answerability another."""
+        model = self.model
+        if model.keep_head(INDEPENDENT, NO_ANSWER) is None:
+            model.add_head(INDEPENDENT, SpanHead(model.spec.hidden), seed=seed)
+        if self.answerability and NO_ANSWER not in model.heads:
+            model.add_head(NO_ANSWER, nn.Linear(model.spec.hidden, 1), seed=seed)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Scores of starts and ends ``[N, 2]``; in a third column, of no answer."""
+        hidden = self.model(batch)
+        scores: Tensor = self.model.heads[INDEPENDENT](hidden)
+        if not self.answerability:
+            return scores
+        return torch.cat([scores, self.model.heads[NO_ANSWER](hidden)], -1)
+
+    def scores(self, logits: Tensor, batch: Batch, starts: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As they are: ends do not depend on starts."""
+        if not self.answerability:
+            return logits, None
+        token = self.model.family.classification.token
+        return logits[:, :2], pooled(logits[:, 2:], batch, token)[:, 0]
+
+    def answers(
+        self,
+        logits: Tensor,
+        batch: Batch,
+        windows: Sequence[Window],
+        *,
+        max_answer: int,
+        n_best: int,
+    ) -> list[WindowAnswers]:
+        """From all spans."""
+        scores, no_answer = self.scores(logits.float(), batch, torch.empty(0))
+        parts = np.split(scores.cpu().numpy(), np.cumsum(batch.lengths)[:-1])
+        nulls = [float(part[0].sum()) for part in parts]
+        if no_answer is not None:
+            nulls = no_answer.tolist()
+        return [
+            WindowAnswers(best_spans(part, window, max_answer=max_answer, n_best=n_best), null)
+            for part, window, null in zip(parts, windows, nulls, strict=True)
+        ]
+
+
+class Joint(Spans):
+    """Ends are scored given a start; the most probable starts are looked at.
+
+    In float32 from the last hidden states on: probabilities of spans are compared between windows.
+
+    Args:
+        model, answerability, seed: as in ``Spans``.
+        beam: how many starts.
+    """
+
+    def __init__(self, model: Model, *, answerability: bool, seed: int, beam: int) -> None:
+        super().__init__(model, answerability=answerability, seed=seed)
+        self.beam = beam
+
+    def attach(self, seed: int) -> None:
+        """One head; a checkpoint's may lack the part for answerability."""
+        head = self.model.keep_head(JOINT)
+        if not isinstance(head, BeamSpanHead) or (self.answerability and head.answer is None):
+            fresh = beam_span_head(self.model, answers=self.answerability)
+            self.model.add_head(JOINT, fresh, seed=seed)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The hidden states ``[N, H]``."""
+        hidden: Tensor = self.model(batch)
+        return hidden
+
+    def scores(self, logits: Tensor, batch: Batch, starts: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Ends given these starts."""
+        with torch.autocast(logits.device.type, enabled=False):
+            own, ends, no_answer = self.model.heads[JOINT](logits.float(), batch, starts)
+        return torch.stack([own, ends], -1), no_answer if self.answerability else None
+
+    def answers(
+        self,
+        logits: Tensor,
+        batch: Batch,
+        windows: Sequence[Window],
+        *,
+        max_answer: int,
+        n_best: int,
+    ) -> list[WindowAnswers]:
+        """By a beam: scores are log-probabilities."""
+        within = [(w.first, w.first + len(w.offsets)) for w in windows]
+        head = self.model.heads[JOINT]
+        assert isinstance(head, BeamSpanHead)
+        with torch.autocast(logits.device.type, enabled=False):
+            found, no_answer = search(head, logits.float(), batch, starts=self.beam, within=within)
+        tables = [(places.cpu().numpy(), table.cpu().numpy()) for places, table in found]
+        nulls = [float(table[0, 0]) for _, table in tables]
+        if self.answerability and no_answer is not None:
+            nulls = no_answer.tolist()
+        limits = {"max_answer": max_answer, "n_best": n_best}
+        return [
+            WindowAnswers(best_joint_spans(places[1:], table[1:], window, **limits), null)
+            for (places, table), window, null in zip(tables, windows, nulls, strict=True)
+        ]
