@@ -18,7 +18,7 @@ def benchmarks_importable() -> Any:
     sys.path.insert(0, str(BENCHMARKS))
     yield
     sys.path.remove(str(BENCHMARKS))
-    for name in ("job", "limits", "peer", "finetune"):
+    for name in ("job", "limits", "peer", "finetune", "tasks", "tasks_peer"):
         sys.modules.pop(name, None)
 
 
@@ -151,3 +151,30 @@ def test_peer_decodes_its_own_targets(system: str) -> None:
         starts[row, inputs["start_positions"]] = ends[row, inputs["end_positions"]] = 9.0
     found = decode(job, questions, features, starts, ends)
     assert [found[str(i)] for i in range(len(texts))] == texts
+
+
+def test_the_trainers_words_are_scored_where_they_are_cut() -> None:
+    from tasks_peer import IGNORED, score
+
+    rows = [{"tags": ["B-a", "I-a", "O", "B-a"]}]  # the last word is beyond the greatest length
+    dev = [{"labels": [IGNORED, 0, 1, IGNORED, 2, IGNORED]}]
+    names = ["B-a", "I-a", "O"]
+    logits = np.eye(3)[[[2, 0, 1, 0, 2, 0]]]
+    job = {"task": "tagging", "metric": "entity_f1"}
+    assert score(job, logits, rows, dev, names) == pytest.approx(2 / 3)  # one of two, none wrong
+
+
+def test_both_sides_of_tasks_get_the_same_files(tmp_path: Path) -> None:
+    from tasks import export
+
+    from jeoni.data.catalog import DataConfig, open_dataset
+
+    for name in ("train", "dev"):
+        rows = ("text,stars", f"{name} good,2", f"{name} bad,1", f"{name} more,2")
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows), encoding="utf-8")
+    files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "dev")}
+    data = open_dataset(DataConfig(**files, label="stars"), task="classification")
+    job = export(data, tmp_path, limit=2)
+    assert job["fields"] == ["text", "label"]
+    lines = Path(job["dev"]).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["dev good", "dev bad"]

@@ -19,7 +19,7 @@ def evaluate(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="Fine-tune and score on each data set of a suite: klue, glue, ko, a file."
+            help="Fine-tune and score on each data set of a suite: klue, glue, ko, en, a file."
         ),
     ] = None,
     family: OwnFamily = None,
