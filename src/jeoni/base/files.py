@@ -161,7 +161,13 @@ def read_json(path: Path) -> Any:
         text = decode(stream.read(), str(path))
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise json_problem(error, f"{path}{line}") from None
+
+
+def json_problem(error: Exception, where: str) -> UserError:
+    """What ``json.loads`` raised (also of a number or a nesting without end) as a user's mistake."""
+    if isinstance(error, json.JSONDecodeError):
+        return UserError(f"{where}, column {error.colno}: not valid JSON: {error.msg}")
+    return UserError(f"{where}: not usable JSON: {error}")

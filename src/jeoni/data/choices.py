@@ -58,8 +58,8 @@ def choice_index(record: Record) -> int:
     """
     label, count = record.fields.get("label"), len(record.fields["choices"])
     number = str(int(label) if isinstance(label, float) and label.is_integer() else label)
-    if not number.strip().isdecimal() or int(number) >= count:
+    if not number.strip().isdecimal() or len(number) > 9 or int(number) >= count:
         raise UserError(
-            f"{record.where}: label {label!r} is none of the {count} choices (0 to {count - 1})"
+            f"{record.where}: label {label!r:.60} is none of the {count} choices (0 to {count - 1})"
         )
     return int(number)

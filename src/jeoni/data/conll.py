@@ -9,14 +9,16 @@ from itertools import takewhile
 from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.data.record import Record
+from jeoni.data.record import Found, Record, attempt
 
 Lines = Iterable[tuple[int, str]]
+Rows = list[tuple[int, list[str]]]
+"""Numbers of lines, and what stands in their columns."""
 FIELDS = ("id", "tokens", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """Columns of CoNLL-U, as the records have them: lists, but for ``id``."""
 
 
-def conll_records(lines: Lines, source: str) -> Iterator[Record]:
+def conll_records(lines: Lines, source: str) -> Iterator[Found]:
     """Sentences of a column file.
 
     ``tokens`` is the first column, ``tags`` the last, ``column_2``, ... are those between. Columns are cut
@@ -27,8 +29,9 @@ def conll_records(lines: Lines, source: str) -> Iterator[Record]:
         lines: with their numbers.
         source: the file's name.
 
-    Raises:
-        UserError: a line with one column, or another number of columns than the one before.
+    Yields:
+        For a sentence that has a line with one column, or another number of columns than its first, the
+        error.
     """
     begun = False
     for start, found in _sentences(lines, lambda line: [line]):
@@ -36,23 +39,26 @@ def conll_records(lines: Lines, source: str) -> Iterator[Record]:
         notes = _notes(texts, begun=begun)
         rows = [(number, _row(line)) for number, (line,) in found[len(notes) :]]
         words = [(number, row) for number, row in rows if row[0] != "-DOCSTART-"]
-        if not words:
-            continue
-        width = len(words[0][1])
-        for number, row in words:
-            if len(row) != width or width < 2:
-                raise UserError(
-                    f"{source}, line {number}: {len(row)} columns"
-                    + (f", but {width} in line {words[0][0]}" if width > 1 else ""),
-                    hint="a word and its tag, with a tab or blanks between",
-                )
-        columns = list(zip(*(row for _, row in words), strict=True))
-        fields: dict[str, Any] = {"tokens": list(columns[0]), "tags": list(columns[-1])}
-        fields |= {f"column_{n}": list(c) for n, c in enumerate(columns[1:-1], 2)}
-        if notes:
-            fields["id"] = notes[-1].split("\t")[0].removeprefix("## ")
-        begun = True
-        yield Record(fields, source, start)
+        if words:
+            begun = True
+            yield attempt(_tagged, words, notes, source, start)
+
+
+def _tagged(words: Rows, notes: list[str], source: str, start: int) -> Record:
+    width = len(words[0][1])
+    for number, row in words:
+        if len(row) != width or width < 2:
+            raise UserError(
+                f"{source}, line {number}: {len(row)} columns"
+                + (f", but {width} in line {words[0][0]}" if width > 1 else ""),
+                hint="a word and its tag, with a tab or blanks between",
+            )
+    columns = list(zip(*(row for _, row in words), strict=True))
+    fields: dict[str, Any] = {"tokens": list(columns[0]), "tags": list(columns[-1])}
+    fields |= {f"column_{n}": list(c) for n, c in enumerate(columns[1:-1], 2)}
+    if notes:
+        fields["id"] = notes[-1].split("\t")[0].removeprefix("## ")
+    return Record(fields, source, start)
 
 
 def _notes(lines: list[str], *, begun: bool) -> list[str]:
@@ -69,7 +75,7 @@ def _row(line: str) -> list[str]:
     return line.split("\t") if "\t" in line else line.split()
 
 
-def conllu_records(lines: Lines, source: str) -> Iterator[Record]:
+def conllu_records(lines: Lines, source: str) -> Iterator[Found]:
     """Sentences of a CoNLL-U file.
 
     Its columns are lists (see ``FIELDS``; ``head`` of numbers), ``text`` and ``id`` as its comments say.
@@ -79,32 +85,37 @@ def conllu_records(lines: Lines, source: str) -> Iterator[Record]:
         lines: with their numbers.
         source: the file's name.
 
-    Raises:
-        UserError: a line without ten columns, words that do not count up, a head that is none of the words.
+    Yields:
+        For a sentence that has a line without ten columns, words that do not count up, or a head that is
+        none of the words, the error.
     """
-    for start, rows in _sentences(lines, lambda line: line.split("\t"), comment="#"):
-        notes = dict(_note(row[0]) for _, row in rows if row[0].startswith("#"))
-        words: list[list[str]] = []
-        heads = []
-        last = sum(row[0].isdecimal() for _, row in rows)
-        for number, row in rows:
-            where = f"{source}, line {number}"
-            if row[0].startswith("#"):
-                continue
-            if len(row) != len(FIELDS):
-                raise UserError(f"{where}: {len(row)} columns, not 10 with tabs between")
-            if "-" not in row[0] and "." not in row[0]:
-                words.append(row)
-                heads.append(_head(row[6], last, where))
-                if row[0] != str(len(words)):
-                    raise UserError(f"{where}: word {row[0]!r} where {len(words)} should be")
-        if not words:
-            continue
-        columns = dict(zip(FIELDS, map(list, zip(*words, strict=True)), strict=True))
-        fields = {**columns, "head": heads, "id": notes.get("sent_id", str(start))}
-        if "text" in notes:
-            fields["text"] = notes["text"]
-        yield Record(fields, source, start)
+    for start, found in _sentences(lines, lambda line: line.split("\t"), comment="#"):
+        notes = dict(_note(row[0]) for _, row in found if row[0].startswith("#"))
+        rows = [(number, row) for number, row in found if not row[0].startswith("#")]
+        if rows:
+            yield attempt(_tree, rows, notes, source, start)
+
+
+def _tree(rows: Rows, notes: dict[str, str], source: str, start: int) -> Record:
+    words: list[list[str]] = []
+    heads = []
+    last = sum(row[0].isdecimal() for _, row in rows)
+    for number, row in rows:
+        where = f"{source}, line {number}"
+        if len(row) != len(FIELDS):
+            raise UserError(f"{where}: {len(row)} columns, not 10 with tabs between")
+        if "-" not in row[0] and "." not in row[0]:
+            words.append(row)
+            heads.append(_head(row[6], last, where))
+            if row[0] != str(len(words)):
+                raise UserError(f"{where}: word {row[0]!r} where {len(words)} should be")
+    if not words:
+        raise UserError(f"{source}, line {start}: a sentence without words")
+    columns = dict(zip(FIELDS, map(list, zip(*words, strict=True)), strict=True))
+    fields = {**columns, "head": heads, "id": notes.get("sent_id", str(start))}
+    if "text" in notes:
+        fields["text"] = notes["text"]
+    return Record(fields, source, start)
 
 
 def _note(line: str) -> tuple[str, str]:
@@ -116,19 +127,19 @@ def _head(value: str, words: int, where: str) -> int | None:
     """A head's number; None where the file leaves it open (``_``)."""
     if value == "_":
         return None
-    if not value.isdecimal() or int(value) > words:
+    if not value.isdecimal() or len(value) > 9 or int(value) > words:
         raise UserError(f"{where}: head {value!r} is none of the {words} words")
     return int(value)
 
 
 def _sentences(
     lines: Lines, row: Callable[[str], list[str]], comment: str = "\0"
-) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:
+) -> Iterator[tuple[int, Rows]]:
     """The lines of each sentence, cut into columns, and the number of its first."""
-    found: list[tuple[int, list[str]]] = []
+    found: Rows = []
     for number, raw in lines:
         line = raw.rstrip("\r\n")
-        if line.strip(" "):
+        if "\t" in line or line.split():
             found.append((number, [line] if line.startswith(comment) else row(line)))
         elif found:
             yield found[0][0], found

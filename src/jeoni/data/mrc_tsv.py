@@ -5,14 +5,14 @@ and ``_`` for a blank: ``[CLS] question [SEP] passage [SEP]``. ``start`` and ``e
 tokens from ``[CLS]`` = 0 and lie in the passage.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from jeoni.base.errors import UserError
-from jeoni.data.record import Record
+from jeoni.data.record import Found, Record, attempt
 
 
-def mrc_records(lines: Iterator[tuple[int, str]], name: str) -> Iterator[Record]:
+def mrc_records(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Found]:
     """One record a line, in text with its blanks restored; the tokens are kept.
 
     Fields: ``id`` (``name:line``), ``question``, ``context``, ``answers`` (one, with its character
@@ -22,12 +22,12 @@ def mrc_records(lines: Iterator[tuple[int, str]], name: str) -> Iterator[Record]
         lines: line numbers and lines.
         name: file name, for ids and messages.
 
-    Raises:
-        UserError: a line that is not as described above.
+    Yields:
+        For a line that is not as described above, the error.
     """
     for number, line in lines:
         if line.strip():
-            yield _record(line.rstrip("\r\n"), name, number)
+            yield attempt(_record, line.rstrip("\r\n"), name, number)
 
 
 def _record(line: str, name: str, number: int) -> Record:

@@ -6,17 +6,19 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import open_binary, read_json
+from jeoni.base.files import json_problem, open_binary, read_json
 from jeoni.data.conll import conll_records, conllu_records
+from jeoni.data.lines import Lines
 from jeoni.data.mrc_tsv import mrc_records
-from jeoni.data.record import Record
+from jeoni.data.record import Found, Record, attempt
+from jeoni.data.skipped import Bad, refuse
 from jeoni.data.squad_json import squad_records
 
 
-def read(path: Path, *, format: str | None = None) -> Iterator[Record]:
+def read(path: Path, *, format: str | None = None, bad: Bad = refuse) -> Iterator[Record]:
     """The records of a file, one after the other.
 
     - ``json``: the layout of SQuAD and KorQuAD (see ``squad_records``), or a list of objects.
@@ -34,6 +36,7 @@ def read(path: Path, *, format: str | None = None) -> Iterator[Record]:
     Args:
         path: the file; ``.gz`` and ``.zst`` may follow the name's ending.
         format: one of the above; by default, by the name's ending.
+        bad: is told of a record that is not as it should be. (What concerns the file as a whole is raised.)
 
     Raises:
         UserError: no such file, an unknown format, no records, or contents that do not fit: with the
@@ -49,14 +52,22 @@ def read(path: Path, *, format: str | None = None) -> Iterator[Record]:
             "or set data.format)",
         )
     open_binary(path).close()  # a missing file is noticed now, not when the first record is wanted
-    return _not_empty(reader(path), path)
+    return _records(reader(path), path, bad)
 
 
-def _not_empty(records: Iterator[Record], path: Path) -> Iterator[Record]:
+def _records(found: Iterator[Found], path: Path, bad: Bad) -> Iterator[Record]:
     empty = True
-    for record in records:
-        empty = False
-        yield record
+    try:
+        for one in found:
+            if isinstance(one, Record):
+                empty = False
+                yield one
+            else:
+                bad(one)
+    except UserError as error:
+        if bad is refuse:
+            raise
+        raise UserError(str(error), hint="data.skip_bad cannot pass over that") from None
     if empty:
         raise UserError(f"{path}: no examples in it")
 
@@ -72,40 +83,13 @@ def _listing(folder: Path) -> str:
     return f"files in it: {', '.join(names[:10])}" if names else "it has no file of a known format"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line numbers, from 1, and lines with their ends. Only newline ends a line."""
-    with open_binary(path) as stream:
-        if _peek(stream) in (b"\xff\xfe", b"\xfe\xff"):
-            yield from enumerate(_utf16(stream, path), 1)
-            return
-        for number, raw in enumerate(stream, 1):
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}, line {number}: not UTF-8 (byte {error.start} of the line)",
-                    hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
-                ) from None
-
-
-def _peek(stream: IO[bytes]) -> bytes:
-    return stream.peek(2)[:2] if isinstance(stream, io.BufferedReader) else b""
-
-
-def _utf16(stream: IO[bytes], path: Path) -> Iterator[str]:
-    try:
-        yield from io.TextIOWrapper(stream, encoding="utf-16", newline="\n")
-    except UnicodeError as error:
-        raise UserError(f"{path}: not whole UTF-16: {error}") from None
-
-
-def _json(path: Path) -> Iterator[Record]:
+def _json(path: Path) -> Iterator[Found]:
     data = read_json(path)
     if isinstance(data, dict) and "data" in data:
         yield from squad_records(data, path.name)
     elif isinstance(data, list):
         for number, item in enumerate(data, 1):
-            yield _object(item, path, number, "item")
+            yield attempt(_object, item, path, number, "item")
     else:
         raise UserError(
             f"{path}: neither the layout of SQuAD ({{'data': [...]}}) nor a list of objects",
@@ -113,16 +97,17 @@ def _json(path: Path) -> Iterator[Record]:
         )
 
 
-def _jsonl(path: Path) -> Iterator[Record]:
-    for number, line in _lines(path):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(
-                    f"{path}, line {number}, column {error.colno}: not valid JSON: {error.msg}"
-                ) from None
-            yield _object(value, path, number, "line")
+def _jsonl(path: Path) -> Iterator[Found]:
+    lines = Lines(path)
+    return lines.checked(attempt(_line, line, path, n) for n, line in lines if line.strip())
+
+
+def _line(line: str, path: Path, number: int) -> Record:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise json_problem(error, f"{path}, line {number}") from None
+    return _object(value, path, number, "line")
 
 
 def _object(value: Any, path: Path, number: int, unit: str) -> Record:
@@ -131,12 +116,14 @@ def _object(value: Any, path: Path, number: int, unit: str) -> Record:
     return Record(value, path.name, number, unit)
 
 
-def _csv(path: Path) -> Iterator[Record]:
-    return _table(path, ",", quoted=True)
+def _csv(path: Path) -> Iterator[Found]:
+    lines = Lines(path)
+    return lines.checked(_table(lines, ",", quoted=True))
 
 
-def _tsv(path: Path) -> Iterator[Record]:
-    return _table(path, "\t", quoted=_tsv_is_quoted(path))
+def _tsv(path: Path) -> Iterator[Found]:
+    lines = Lines(path)
+    return lines.checked(_table(lines, "\t", quoted=_tsv_is_quoted(path)))
 
 
 _CELL = re.compile(r'"(?:[^"]|"")*"')
@@ -148,27 +135,27 @@ def _tsv_is_quoted(path: Path) -> bool:
     Lines with different numbers of tabs can also be rows with tabs or newlines in quotes.
     """
     tabs, quoted = set(), True
-    for _, line in _lines(path):
+    for _, line in Lines(path):
         line = line.rstrip("\r\n")
         if line:
             tabs.add(line.count("\t"))
             if quoted and '"' in line:
                 cells = (cell for cell in line.split("\t") if '"' in cell)
                 quoted = all(_CELL.fullmatch(cell) for cell in cells)
-    return quoted or (len(tabs) > 1 and _is_whole(_table(path, "\t", quoted=True)))
+    return quoted or (len(tabs) > 1 and _is_whole(_table(Lines(path), "\t", quoted=True)))
 
 
-def _is_whole(records: Iterator[Record]) -> bool:
+def _is_whole(records: Iterator[Found]) -> bool:
     try:
-        return all(True for _ in records)
+        return all(isinstance(found, Record) for found in records)
     except UserError:
         return False
 
 
-def _table(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Record]:
+def _table(lines: Lines, delimiter: str, *, quoted: bool) -> Iterator[Found]:
     csv.field_size_limit(1 << 27)  # the default, 128 KB, is less than a long document
     rows = csv.reader(
-        (line for _, line in _lines(path)),
+        (line for _, line in lines),
         delimiter=delimiter,
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         strict=True,
@@ -181,24 +168,36 @@ def _table(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise UserError(
-                f"{path}, line {start}: {error}",
-                hint='is a quote left open? inside a quoted field, " is written ""',
-            ) from None
+            problem = _csv_problem(error, f"{lines.path}, line {start}", rows.line_num - start)
+            # Of a quote that nothing closes, nobody knows how much it was to hold.
+            if not columns or str(error) == "unexpected end of data":
+                raise problem from None
+            yield problem
+            continue
         if row and not columns:
-            columns = _header(row, path, start)
+            columns = _header(row, lines, start)
         elif row:
-            yield _row(columns, row, path, start)
+            yield attempt(_row, columns, row, lines.path, start)
 
 
-def _header(row: list[str], path: Path, line: int) -> list[str]:
+def _csv_problem(error: csv.Error, where: str, further: int) -> UserError:
+    behind = f" (a record of {1 + further} lines)" if further > 0 else ""
+    return UserError(
+        f"{where}: {error}{behind}",
+        hint='is a quote left open? inside a quoted field, " is written ""',
+    )
+
+
+def _header(row: list[str], lines: Lines, line: int) -> list[str]:
+    if problem := lines.problem():
+        raise problem
     names = [name.strip() for name in row]
     if len(names) > 1 and not names[0] and "index" not in names:
         names[0] = "index"  # as pandas writes it
     bad = [name for name in names if not name or names.count(name) > 1]
     if bad:
         raise UserError(
-            f"{path}, line {line}: column name {bad[0]!r} is "
+            f"{lines.path}, line {line}: column name {bad[0]!r} is "
             f"{'given twice' if bad[0] else 'empty'}",
             hint="the first line must name the columns",
         )
@@ -214,7 +213,7 @@ def _row(columns: list[str], row: list[str], path: Path, line: int) -> Record:
     return Record(dict(zip(columns, row, strict=True)), path.name, line)
 
 
-def _parquet(path: Path) -> Iterator[Record]:
+def _parquet(path: Path) -> Iterator[Found]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -225,7 +224,8 @@ def _parquet(path: Path) -> Iterator[Record]:
             for row in batch.to_pylist():
                 number += 1
                 yield Record(row, path.name, number, "row")
-    except (pa.ArrowException, OSError) as error:
+    # Values that Python has no word for (the year 20,000) are no ArrowException.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not whole parquet: {error}") from None
 
 
@@ -234,24 +234,29 @@ def _whole(path: Path) -> io.BytesIO:
         return io.BytesIO(stream.read())
 
 
-def _txt(path: Path) -> Iterator[Record]:
-    for number, line in _lines(path):
-        yield Record({"text": line.rstrip("\r\n")}, path.name, number)
+def _txt(path: Path) -> Iterator[Found]:
+    lines = Lines(path)
+    return lines.checked(
+        Record({"text": line.rstrip("\r\n")}, path.name, number) for number, line in lines
+    )
 
 
-def _mrc_tsv(path: Path) -> Iterator[Record]:
-    return mrc_records(_lines(path), path.name)
+def _mrc_tsv(path: Path) -> Iterator[Found]:
+    lines = Lines(path)
+    return lines.checked(mrc_records(lines, path.name))
 
 
-def _conll(path: Path) -> Iterator[Record]:
-    return conll_records(_lines(path), path.name)
+def _conll(path: Path) -> Iterator[Found]:
+    lines = Lines(path)
+    return lines.checked(conll_records(lines, path.name))
 
 
-def _conllu(path: Path) -> Iterator[Record]:
-    return conllu_records(_lines(path), path.name)
+def _conllu(path: Path) -> Iterator[Found]:
+    lines = Lines(path)
+    return lines.checked(conllu_records(lines, path.name))
 
 
-FORMATS: dict[str, Callable[[Path], Iterator[Record]]] = {
+FORMATS: dict[str, Callable[[Path], Iterator[Found]]] = {
     "json": _json,
     "jsonl": _jsonl,
     "csv": _csv,

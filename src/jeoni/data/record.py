@@ -1,9 +1,12 @@
 """One example as it stands in a file, and where that is."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec
 
 from jeoni.base.errors import UserError
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,26 @@ class Record:
         return f"{self.source}, {self.unit} {self.line}"
 
 
+Found = Record | UserError
+"""What a reader comes upon: a record, or the error where one should be. What it raises ends the file."""
+
+
+def attempt(make: Callable[P, Record], *args: P.args, **kwargs: P.kwargs) -> Found:
+    """The record that ``make`` gives, or the error that it raises."""
+    try:
+        return make(*args, **kwargs)
+    except UserError as error:
+        return error
+
+
+def guarded(records: Iterator[Found]) -> Iterator[Found]:
+    """Records; where they break off by an error, that."""
+    try:
+        yield from records
+    except UserError as error:
+        yield error
+
+
 def text_field(record: Record, name: str) -> str:
     """The text in column ``name``; it may be empty.
 
@@ -41,5 +64,5 @@ def text_field(record: Record, name: str) -> str:
     value = record.fields[name]
     if isinstance(value, str):
         return value
-    found = "is missing" if value is None else f"holds {value!r}, which is no text"
+    found = "is missing" if value is None else f"holds {value!r:.60}, which is no text"
     raise UserError(f"{record.where}: column {name!r} {found}")

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.data.record import Record
+from jeoni.data.record import Found, Record, attempt, guarded
 
 
-def squad_records(data: Any, name: str) -> Iterator[Record]:
+def squad_records(data: Any, name: str) -> Iterator[Found]:
     """One record a question, from the value in a JSON file.
 
     Fields: ``id`` (or ``guid``), ``title``, ``question``, ``context``, ``answers`` (see
@@ -18,17 +18,27 @@ def squad_records(data: Any, name: str) -> Iterator[Record]:
         data: the parsed file.
         name: file name, for messages.
 
+    Yields:
+        For a question (or a paragraph, or an article) with a missing key, a value of the wrong type, or an
+        answer that is not in its passage, the error.
+
     Raises:
-        UserError: a missing key, a value of the wrong type, or an answer that is not in its passage.
+        UserError: there is no list of articles.
     """
     for number, article in enumerate(_list(data, "data", name), 1):
-        in_article = f"{name}, article {number}"
-        title = _optional_text(article, "title", in_article)
-        for position, paragraph in enumerate(_list(article, "paragraphs", in_article), 1):
-            place = f"{in_article}, paragraph {position}"
-            context = _text(paragraph, "context", place)
-            for count, question in enumerate(_list(paragraph, "qas", place), 1):
-                yield _record(question, title, context, place, count)
+        yield from guarded(_article(article, f"{name}, article {number}"))
+
+
+def _article(article: Any, where: str) -> Iterator[Found]:
+    title = _optional_text(article, "title", where)
+    for number, paragraph in enumerate(_list(article, "paragraphs", where), 1):
+        yield from guarded(_paragraph(paragraph, title, f"{where}, paragraph {number}"))
+
+
+def _paragraph(paragraph: Any, title: str, place: str) -> Iterator[Found]:
+    context = _text(paragraph, "context", place)
+    for count, question in enumerate(_list(paragraph, "qas", place), 1):
+        yield attempt(_record, question, title, context, place, count)
 
 
 def standard_answers(value: Any, context: str, where: str) -> list[dict[str, Any]]:
@@ -75,11 +85,13 @@ def _answer(item: Any, context: str, where: str) -> dict[str, Any]:
     text = _text(item, "text", where)
     start = item.get("answer_start", item.get("start"))
     if not isinstance(start, int) or isinstance(start, bool):
-        raise UserError(f"{where}: 'answer_start' of {text!r} is {start!r}, not a whole number")
+        raise UserError(
+            f"{where}: 'answer_start' of {text!r:.60} is {start!r:.60}, not a whole number"
+        )
     if start < 0 or not context.startswith(text, start):
         found = context[max(start, 0) : max(start, 0) + len(text)]
         raise UserError(
-            f"{where}: the passage has {found!r} at {start}, not the answer {text!r}",
+            f"{where}: the passage has {found!r:.60} at {start}, not the answer {text!r:.60}",
             hint="offsets count characters (Unicode code points), from 0, in the unchanged passage",
         )
     return {"text": text, "start": start}
@@ -105,7 +117,7 @@ def _list(mapping: Any, key: str, where: str) -> list[Any]:
 def _text(mapping: Any, key: str, where: str) -> str:
     value = _value(mapping, key, where)
     if not isinstance(value, str):
-        raise UserError(f"{where}: {key!r} is {value!r}, not text")
+        raise UserError(f"{where}: {key!r} is {value!r:.60}, not text")
     return value
 
 

@@ -47,8 +47,11 @@ def _numbers(record: Record, column: str) -> list[int]:
     if not isinstance(found, list):
         raise UserError(f"{record.where}: column {column!r} is no list of heads: {found!r:.60}")
     for word, head in enumerate(found, 1):
-        if isinstance(head, bool) or not str(head).strip().isdecimal():
-            raise UserError(f"{record.where}, word {word}: head {head!r} is no number of a word")
+        number = "" if isinstance(head, bool | list | dict) else str(head).strip()
+        if not number.isdecimal() or len(number) > 9:
+            raise UserError(
+                f"{record.where}, word {word}: head {head!r:.60} is no number of a word"
+            )
     return [int(head) for head in found]
 
 
@@ -63,13 +66,14 @@ def tree_problem(heads: Sequence[int]) -> str | None:
         return f"{len(roots)} words have no head{which}: there must be one root"
     safe = {0}
     for word in range(1, len(heads) + 1):
-        path: list[int] = []
+        path: dict[int, int] = {}  # and how many were before: a list takes long to look through
         while word not in safe and word not in path:
-            path.append(word)
+            path[word] = len(path)
             word = heads[word - 1]
         if word in path:
-            cycle = path[path.index(word) :]
-            return f"the heads of words {', '.join(map(str, cycle))} go round in a circle"
+            cycle = list(path)[path[word] :]
+            which = ", ".join(map(str, cycle[:20])) + ", ..." * (len(cycle) > 20)
+            return f"the heads of words {which} go round in a circle"
         safe.update(path)
     return None
 
