@@ -102,6 +102,29 @@ def _stacked(tokens: Sequence[int | Sequence[int]]) -> Tensor:
     return torch.tensor([row + [-1] * (width - len(row)) for row in rows])
 
 
+def of_words(x: Tensor, batch: "Batch") -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Words instead of tokens: means of their tokens.
+
+    Args:
+        x: ``[N, D]``.
+        batch: whose target ``words`` has the number of the word that each token is of; -1 of none: such a
+            token is a word of its own.
+
+    Returns:
+        The means ``[M, D]``, the row that each token belongs to ``[N]``, and rows of each sequence.
+    """
+    numbers = batch.targets["words"]
+    first = torch.ones_like(numbers, dtype=torch.bool)
+    first[1:] = (numbers[1:] != numbers[:-1]) | (numbers[1:] < 0)
+    first[torch.tensor(batch.starts, device=x.device)] = True
+    owners = first.cumsum(0) - 1
+    counts = torch.bincount(owners)
+    sums = x.new_zeros(len(counts), x.shape[1], dtype=torch.float32).index_add(0, owners, x.float())
+    behind = owners[torch.tensor(batch.ends, device=x.device)] + 1
+    lengths = torch.diff(behind, prepend=behind.new_zeros(1)).tolist()
+    return (sums / counts[:, None]).to(x.dtype), owners, tuple(lengths)
+
+
 @dataclass(frozen=True)
 class Loss:
     """What a step returns: sums and counts, so that averages are over the whole global batch.

@@ -29,7 +29,7 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
     """
     match kind:
         case "span":
-            return SpanHead(model.spec.hidden)
+            return SpanHead(model.state_size)
         case "beam_span":
             return beam_span_head(model, answers="answer.weight" in tensors)
         case "classification":
@@ -52,19 +52,24 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
 def beam_span_head(model: Model, *, answers: bool) -> BeamSpanHead:
     """A head for spans whose end depends on their start; ``answers``: it says if there is none."""
     token, norm_eps = model.family.classification.token, model.spec.norm_eps
-    return BeamSpanHead(model.spec.hidden, norm_eps=norm_eps, token=token, answers=answers)
+    return BeamSpanHead(model.state_size, norm_eps=norm_eps, token=token, answers=answers)
 
 
 def classification_head(model: Model, classes: int) -> ClassificationHead:
-    """A sequence classification head in the style of the model's family."""
+    """A sequence classification head in the style of the model's family; of features, a linear layer."""
     style = model.family.classification
     constants = model.family.constants(model.spec)
     dropout = model.config.get(style.dropout_key, constants.get(style.dropout_key, style.dropout))
+    rate = model.spec.dropout if dropout is None else float(dropout)
+    if (features := model.features) is not None:
+        return ClassificationHead(
+            features.width, classes, activation=None, dropout=rate, token=features.pooling
+        )
     return ClassificationHead(
         model.spec.hidden,
         classes,
         activation=style.activation,
-        dropout=model.spec.dropout if dropout is None else float(dropout),
+        dropout=rate,
         dropout_first=style.dropout_first,
         token=style.token,
         bias=style.bias,
@@ -75,7 +80,7 @@ def tagging_head(model: Model, classes: int) -> TaggingHead:
     """A tag for every token; with the dropout that config.json has for classifiers, if it has one."""
     dropout = model.config.get("classifier_dropout")
     return TaggingHead(
-        model.spec.hidden,
+        model.state_size,
         classes,
         dropout=model.spec.dropout if dropout is None else float(dropout),
     )

@@ -52,13 +52,14 @@ def load(
             hint="do tokenizer and weights belong together?",
         )
     settings_file = folder / SETTINGS
+    kept = init == "pretrained" and settings_file.exists()
     model = Model(
         family=own,
         spec=spec,
         backbone=own.build(spec),
         tokenizer=tokenizer,
         config=config,
-        settings=files.read_json(settings_file) if settings_file.exists() else {},
+        settings=files.read_json(settings_file) if kept else {},
         labels=read_labels(config, str(folder / CONFIG)),
     )
     if init == "random":
@@ -187,8 +188,9 @@ def save(model: Model, folder: Path) -> Path:
             (folder / old).unlink(missing_ok=True)
     if model._tokenizer is not None:
         model.tokenizer.save(folder)
-    if model.settings:
-        files.write_json(folder / SETTINGS, model.settings)
+    between = {} if model.features is None else {"features": model.features.settings}
+    if settings := {**model.settings, **between}:
+        files.write_json(folder / SETTINGS, settings)
     files.write_json(folder / CONFIG, config)
     return folder
 
@@ -276,7 +278,7 @@ def _warn(model: Model, folder: Path) -> None:
     foreign = sorted(
         name
         for name in unread
-        if not name.startswith("heads.")  # a task's own head
+        if not name.startswith(("heads.", "features."))  # a task's own
         and not name.endswith(tuple(family.unread))
     )
     if foreign:
@@ -362,11 +364,12 @@ def _their_tensors(model: Model) -> dict[str, Tensor]:
     result = {prefix + name: tensor for name, tensor in body.items()}
     for kind, head in model.heads.items():
         state = {k: v.detach().cpu() for k, v in head.state_dict().items()}
-        if kind in family.heads:
+        if kind in family.heads and model.features is None:
             result |= to_theirs(state, expand(family.heads[kind], model.spec))
         else:
             result |= {f"heads.{kind}.{name}": tensor for name, tensor in state.items()}
-    return result
+    between = {} if model.features is None else model.features.state_dict()
+    return result | {f"features.{name}": t.detach().cpu() for name, t in between.items()}
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class Model(nn.Module):
 
     Attributes:
         fresh: names of the parameters that were drawn, not loaded. Strategies read this.
+        features: what a strategy put between backbone and heads: from the states of all layers, and the
+            batch, to what heads read. It has ``width``, ``pooling`` and ``settings`` (JSON, which
+            jeoni.json remembers). None: heads read the last layer.
+        frozen: the backbone is read without dropout and gradients, in training too. A strategy sets this.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class Model(nn.Module):
         self.spec = spec
         self.backbone: Any = backbone
         self.heads = nn.ModuleDict()
+        self.features: Any = None
+        self.frozen = False
         self._tokenizer = tokenizer
         self.spare = dict(spare or {})
         self.config = dict(config or {})
@@ -91,12 +97,30 @@ class Model(nn.Module):
         weights = itertools.chain(self.parameters(), self.buffers())
         return next(weights).device
 
+    @property
+    def state_size(self) -> int:
+        """Width of what heads read."""
+        return self.spec.hidden if self.features is None else int(self.features.width)
+
+    def train(self, mode: bool = True) -> Self:
+        """As ever; a frozen backbone stays as it is used."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
     def forward(self, batch: Batch) -> Tensor:
-        """Hidden states of the last layer, ``[N, H]``.
+        """What heads read, ``[N, H]``: hidden states of the last layer, or features of several.
 
         An encoder-decoder that is given nothing to decode reads the same tokens with both stacks, and
-        gives the decoder's states (Lewis et al., "BART", 2020, sections 3.1 and 3.2).
+        gives the decoder's states (Lewis et al., "BART", 2020, sections 3.1 and 3.2); features are the
+        encoder's.
         """
+        if self.features is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                states = self.backbone.states(batch)
+            found: Tensor = self.features(states, batch)
+            return found
         if self.spec.decoder_layers and batch.decoder is None:
             again = shift_right(batch.ids, batch.lengths, self.spec.decoder_start)
             batch = replace(batch, decoder=again)
@@ -119,37 +143,56 @@ class Model(nn.Module):
         Returns:
             The head that is now there.
         """
-        self.draw(head, f"heads.{kind}", rng.derive("head", kind, seed))
-        if kind in self.family.heads:
+        loaded = None
+        if kind in self.family.heads and self.features is None:
             loaded, _ = to_ours(self.spare, expand(self.family.heads[kind], self.spec))
-        else:
-            prefix = f"heads.{kind}."
+        self._fill(head, f"heads.{kind}", rng.derive("head", kind, seed), loaded, drawn)
+        self.heads[kind] = head
+        return head
+
+    def add_features(self, features: nn.Module, *, seed: int = 0) -> None:
+        """Put features between backbone and heads; their weights as for ``add_head``."""
+        self._fill(features, "features", rng.derive("features", seed))
+        self.features = features
+
+    def _fill(
+        self,
+        part: nn.Module,
+        where: str,
+        seed: int,
+        loaded: Mapping[str, Tensor] | None = None,
+        drawn: tuple[str, ...] = (),
+    ) -> None:
+        """Weights of a new part: drawn, then taken from ``loaded``, or the spare tensors of its name."""
+        self.draw(part, where, seed)
+        if loaded is None:
+            prefix = f"{where}."
             loaded = {
                 k.removeprefix(prefix): v for k, v in self.spare.items() if k.startswith(prefix)
             }
-        own = head.state_dict(keep_vars=True)
-        fresh = {name for name, _ in head.named_parameters()}
+        own = part.state_dict(keep_vars=True)
+        fresh = {name for name, _ in part.named_parameters()}
         for name, tensor in loaded.items():
             if name.startswith(drawn):
                 continue
             if name in own and own[name].shape == tensor.shape:
                 own[name].data.copy_(tensor)
                 fresh.discard(name)
-        self.fresh |= {f"heads.{kind}.{name}" for name in fresh}
-        self.heads[kind] = head.train(self.training)
-        return head
+        self.fresh |= {f"{where}.{name}" for name in fresh}
+        part.train(self.training).to(self.device)
 
     def draw(self, part: nn.Module, where: str, seed: int) -> None:
         """Fresh weights for a part, in the manner of the family.
 
         Args:
-            part: the backbone or a head.
+            part: the backbone or a head; or features, which are drawn as BERT's weights.
             where: its name in this model.
             seed: decides the weights.
         """
         own = self.family.std
         spread = None if own is None else lambda name: own(self.spec, f"{where}.{name}")
-        initialize(part, std=spread or self.spec.init_range, seed=seed)
+        usual = spread or self.spec.init_range
+        initialize(part, std=0.02 if where == "features" else usual, seed=seed)
 
     def keep_head(self, kind: str, *beside: str) -> nn.Module | None:
         """Drop every head but this one and those beside it; the one of this kind, if it is there."""
@@ -166,7 +209,7 @@ class Model(nn.Module):
         A decoder's blocks come after the encoder's. What layers share has the depth of the first.
         """
         parts = name.split(".")
-        if parts[0] == "heads":
+        if parts[0] != "backbone":
             return self.spec.depth + 1
         if "stack" not in parts:
             return 0

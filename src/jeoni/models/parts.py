@@ -42,7 +42,9 @@ class PartRow:
 def part_rows(model: Model) -> Iterator[PartRow]:
     """Rows for the backbone and the heads, in their order."""
     found: list[Entry] = []
-    parts = [("", model.backbone), *((f"heads.{k}", h) for k, h in model.heads.items())]
+    between = [] if model.features is None else [("features", model.features)]
+    heads = ((f"heads.{kind}", head) for kind, head in model.heads.items())
+    parts = [("", model.backbone), *between, *heads]
     for start, module in parts:
         inside = ""
         for name, part, times in cost.visits(module, start):

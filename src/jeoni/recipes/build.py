@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.base import lookup, runtime
-from jeoni.base.config import parse
+from jeoni.base.config import Config, parse
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.models import hub
@@ -26,6 +26,7 @@ from jeoni.text.training import train_wordpiece
 from jeoni.training import distributed
 from jeoni.training.optimizer import ParamGroup
 from jeoni.transfer._strategy import Strategy
+from jeoni.transfer.features import restore
 
 Start = FinetuneRecipe | PretrainRecipe
 STRATEGIES = "jeoni.transfer"
@@ -125,14 +126,26 @@ def _check_room(
     )
 
 
+def edit(recipe: FinetuneRecipe, start: Model, *, seed: int) -> None:
+    """What the strategy does to a model before the task puts its head on it."""
+    strategy, config = _strategy(recipe)
+    restore(start)
+    if strategy.edit is not None:
+        strategy.edit(start, config, seed)
+
+
 def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
     """Parameter groups as the strategy makes them."""
+    strategy, config = _strategy(recipe)
+    return strategy.groups(start, config)
+
+
+def _strategy(recipe: FinetuneRecipe) -> tuple[Strategy, Config]:
     settings = {k: v for k, v in recipe.strategy.items() if k != "name"}
     name = recipe.strategy["name"]
     name = "full" if name == "auto" else name
     strategy = lookup.entry(STRATEGIES, name, "STRATEGY", Strategy, "a strategy")
-    config = parse(strategy.config, settings, within="strategy")
-    return strategy.groups(start, config)
+    return strategy, parse(strategy.config, settings, within="strategy")
 
 
 def _tokenizer(config: TokenizerConfig, dataset: Dataset | None) -> Tokenizer:

@@ -86,7 +86,7 @@ class Parts:
 
 
 def assemble(recipe: FinetuneRecipe, shared: Shared, seed: int, folder: Path) -> Parts:
-    """Model, task on it, strategy's parameter groups, encoded data.
+    """Model as the strategy wants it, task on it, parameter groups, encoded data.
 
     Raises:
         UserError: something in the recipe, the data or the model is wrong.
@@ -95,6 +95,7 @@ def assemble(recipe: FinetuneRecipe, shared: Shared, seed: int, folder: Path) ->
     dataset = shared.dataset
     model = build.model(recipe, dataset, seed=seed, tokenizer=shared.tokenizer).to(device)
     shared.tokenizer = model.tokenizer
+    build.edit(recipe, model, seed=seed)
     name = dataset.task if recipe.task["name"] == "auto" else recipe.task["name"]
     chosen = {k: v for k, v in recipe.task.items() if k != "name"}
     task = build.task(name, chosen, dataset, model, seed=seed)

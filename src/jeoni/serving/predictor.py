@@ -16,6 +16,7 @@ from jeoni.tasks import _find as tasks
 from jeoni.tasks._span_types import SpanPrediction
 from jeoni.tasks._task import Task
 from jeoni.tasks.classification import LabelPrediction
+from jeoni.transfer.features import restore
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def task_of(
         UserError: the model has no head for it, or was trained for another task.
     """
     kind = tasks.trained(model.settings.get("task", name), name)
+    restore(model)
     options = kind.config.model_fields
     known = {k: v for k, v in model.settings.items() if k in options}
     known |= {k: v for k, v in (defaults or {}).items() if k in options}

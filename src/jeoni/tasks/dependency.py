@@ -98,7 +98,7 @@ class Dependency(Task[Kept, TreePrediction]):
         head = model.keep_head(HEAD)
         if not (isinstance(head, BiaffineHead) and head.sizes == sizes and same):
             fresh = BiaffineHead(
-                model.spec.hidden,
+                model.state_size,
                 len(labels),
                 arc_size=config.arc_size,
                 relation_size=config.relation_size,

@@ -191,7 +191,7 @@ class Relation(Task[list[float], LabelPrediction]):
 
 def _head(model: Model, classes: int) -> nn.Module:
     """Two states to logits; with the dropout that config.json has for classifiers, if it has one."""
-    dropout, hidden = model.config.get("classifier_dropout"), model.spec.hidden
+    dropout, hidden = model.config.get("classifier_dropout"), model.state_size
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             dense=nn.Linear(2 * hidden, hidden),

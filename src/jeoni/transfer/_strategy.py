@@ -17,11 +17,13 @@ class Strategy:
         config: class of the settings.
         groups: built model and settings to parameter groups, which hold every parameter once.
         about: one line for listings.
+        edit: changes the model before the task puts its head on it (model, settings, seed).
     """
 
     config: type[Config]
     groups: Callable[[Model, Any], list[ParamGroup]]
     about: str
+    edit: Callable[[Model, Any, int], None] | None = None
 
 
 def split_by_decay(
