@@ -13,7 +13,7 @@ def answer(
     context: Annotated[
         str,
         typer.Option(help="The passage, or a text file that holds it, or - for standard input."),
-    ],
+    ] = "",
     no_answer: Annotated[
         bool | None, typer.Option("--no-answer/--always", help="Whether there may be no answer.")
     ] = None,
@@ -24,6 +24,7 @@ def answer(
     """Ask a question about a passage.
 
     Prints the answer, where it stands in the passage, and how sure the model is.
+    A run of text_to_text writes its answer, with or without a passage.
 
     [bold]Example[/bold]
 
@@ -41,6 +42,8 @@ def answer(
         show.as_json(found.as_dict())
         return
     typer.echo(found.text or "(no answer)")
+    if found.score is None or found.probability is None:
+        return
     typer.echo(
         f"  characters {found.start}-{found.end}, score {found.score:.2f}, "
         f"probability {found.probability:.0%}"

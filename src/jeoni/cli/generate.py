@@ -7,6 +7,7 @@ import typer
 from jeoni.cli.arguments import OwnFamily
 
 if TYPE_CHECKING:
+    from jeoni.models.lines import Prompt
     from jeoni.models.model import Model
 
 CHANCE, BEAMS = "Drawing tokens", "Beam search"
@@ -69,7 +70,8 @@ def generate(
     """Go on from a text (GPT), or answer to one (T5, BART).
 
     Without more, always the likeliest token is written, which soon repeats
-    itself: --top-p 0.9 draws.
+    itself: --top-p 0.9 draws. A run of text_to_text reads the text in the
+    template that it was trained with.
 
     [bold]Examples[/bold]
 
@@ -83,7 +85,7 @@ def generate(
     """
     from jeoni.cli import show
     from jeoni.models.sampling import Settings
-    from jeoni.serving.writer import writer
+    from jeoni.serving.writer import asked, writer
 
     settings: dict[str, Any] = {
         "max_new": max_new,
@@ -103,9 +105,9 @@ def generate(
         _check_stream(texts, json)
     loaded = writer(model, device=device, precision=precision, family=family)
     if stream:
-        _stream(loaded, texts[0], settings)
+        _stream(loaded, asked(loaded, texts)[0], settings)
         return
-    found = loaded.generate(texts, **settings)
+    found = loaded.generate(asked(loaded, texts), **settings)
     pairs = list(zip(texts, found, strict=True))
     if json:
         show.as_json([{"prompt": text, **f.as_dict()} for text, f in pairs])
@@ -136,7 +138,7 @@ def _check_stream(texts: list[str], json: bool) -> None:
         )
 
 
-def _stream(model: "Model", prompt: str, settings: dict[str, Any]) -> None:
+def _stream(model: "Model", prompt: "Prompt", settings: dict[str, Any]) -> None:
     import sys
 
     for piece in model.stream(prompt, **settings):

@@ -41,9 +41,10 @@ def group(record: Record) -> str:
     fields = record.fields
     if "group" in fields:
         return str(fields["group"])
-    return (
-        str(fields["context"]) if "context" in fields else f"{fields['text']}\0{fields.get('pair')}"
-    )
+    if "context" in fields:
+        return str(fields["context"])
+    own = next((name for name in ("text", "source", "question", "good") if name in fields), None)
+    return f"{fields[own] if own else fields}\0{fields.get('pair')}"
 
 
 def held_out(records: list[Record], source: Source) -> set[str]:

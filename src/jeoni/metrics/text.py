@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jeoni.metrics.counts import check_pairs
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -21,12 +24,14 @@ class TextScore:
         per_example: the same figure of each text alone (BLEU with effective order); their mean is another.
         signature: what must be told beside the score for others to get the same.
         details: BLEU's ``counts``, ``totals``, ``precisions``, ``bp``, ``sys_len``, ``ref_len``.
+        rows: what the figure adds up, of each text, ``[n, k]``; see ``score_of_sums``.
     """
 
     score: float
     per_example: Sequence[float]
     signature: str
     details: Mapping[str, Any] = field(default_factory=dict)
+    rows: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)), compare=False)
 
 
 def translation_score(
@@ -72,7 +77,20 @@ def translation_score(
         [float(single.sentence_score(text, list(texts)).score) for text, texts in pairs],
         str(scorer.get_signature()),
         {k: v for k, v in vars(result).items() if k in _DETAILS},
+        # sacrebleu's own bootstrap adds these up.
+        np.array(scorer._extract_corpus_statistics(list(predictions), streams), np.float64),
     )
+
+
+def score_of_sums(
+    sums: NDArray[np.float64], metric: Literal["bleu", "chrf", "ter"]
+) -> NDArray[np.float64]:
+    """The figure of added up ``TextScore.rows``, ``[..., k]`` to ``[...]``, by sacrebleu's options."""
+    classes = _library("sacrebleu.metrics")
+    scorer = {"bleu": classes.BLEU, "chrf": classes.CHRF, "ter": classes.TER}[metric]()
+    flat = sums.reshape(-1, sums.shape[-1])
+    found = [scorer._compute_score_from_stats(row.tolist()).score for row in flat]
+    return np.array(found).reshape(sums.shape[:-1])
 
 
 def rouge(

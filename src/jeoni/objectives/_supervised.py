@@ -122,7 +122,7 @@ class Mixed(Chunks):
 
         Text is about as long in two parts (what is left, and what was taken out) as it is whole.
         """
-        lengths = self.stops - self.starts
+        lengths: Ints = self.stops - self.starts
         lengths[self.texts :] += np.minimum(self._examples.written[self._rows], self._longest)
         return lengths
 

@@ -116,9 +116,9 @@ def _asked(lesson: Lesson, question: str, answer: Answer) -> Passage:
         question=question,
         context=lesson.passage,
         gold=[(start, start + len(wanted))],
-        predicted=(answer.start, answer.end),
+        predicted=(answer.start or 0, answer.end or 0),
         good=normalize_squad(answer.text) == normalize_squad(wanted),
-        caption=f"probability {answer.probability:.0%}",
+        caption=f"probability {answer.probability or 0:.0%}",
     )
 
 

@@ -16,16 +16,17 @@ from jeoni.tasks import _find as tasks
 from jeoni.tasks._span_types import SpanPrediction
 from jeoni.tasks._task import Task
 from jeoni.tasks.classification import LabelPrediction
+from jeoni.tasks.text_to_text import TextPrediction, TextToText
 from jeoni.transfer.features import restore
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer found in a passage.
+    """An answer found in a passage, or written.
 
     Attributes:
         text: the answer; "" for "no answer".
-        start: first character in the passage.
+        start: first character in the passage; None of one that was written.
         end: behind the last character.
         score: start + end logit.
         probability: among the best candidates.
@@ -33,10 +34,10 @@ class Answer:
     """
 
     text: str
-    start: int
-    end: int
-    score: float
-    probability: float
+    start: int | None = None
+    end: int | None = None
+    score: float | None = None
+    probability: float | None = None
     candidates: tuple[tuple[str, float], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,10 +84,12 @@ class Predictor:
     ) -> None:
         loaded = model if isinstance(model, Model) else hub.load(model, family=family)
         loaded.to(runtime.device(device))
+        if task == "span_qa" and loaded.settings.get("task") == "text_to_text":
+            task = "text_to_text"  # which answers, too: it writes
         self.task = task_of(loaded, task, settings or {})
 
     def answer(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Answer]:
-        """An answer for each question, from the passage beside it.
+        """An answer for each question, from the passage beside it; without one, where answers are written.
 
         Raises:
             UserError: an empty question or passage, or a task type that gives something else.
@@ -95,8 +98,10 @@ class Predictor:
             {"id": str(i), "question": question, "context": context}
             for i, (question, context) in enumerate(zip(questions, contexts, strict=True))
         ]
-        for name in ("question", "context"):
-            _not_blank(fields, name)
+        _not_blank(fields, "question")
+        if isinstance(self.task, TextToText):
+            return [Answer(p.text) for p in self._predict(fields, TextPrediction)]
+        _not_blank(fields, "context")
         found = self._predict(fields, SpanPrediction)
         return [_answer(prediction, c) for prediction, c in zip(found, contexts, strict=True)]
 
@@ -172,7 +177,7 @@ def task_of(
 def answer(
     model: str | Path | Model,
     question: str,
-    context: str,
+    context: str = "",
     *,
     device: str = "auto",
     task: str = "span_qa",
@@ -184,7 +189,8 @@ def answer(
     Args:
         model: a run, a folder, anything ``jeoni.load`` takes, or a loaded model.
         question: the question.
-        context: the passage; longer ones are read in windows.
+        context: the passage; longer ones are read in windows. A model that writes (``text_to_text``) may
+            need none.
         device: ``auto``, ``cpu``, ``cuda``.
         task, family: of your own, see ``Predictor``.
         settings: of the task, for example ``max_answer=10`` or ``no_answer=True``.

@@ -11,6 +11,8 @@ from jeoni.models import hub
 from jeoni.models.lines import Prompt, Written
 from jeoni.models.model import Model
 from jeoni.models.sampling import Settings
+from jeoni.serving.predictor import task_of
+from jeoni.tasks.text_to_text import TextToText
 
 
 def generate(
@@ -23,6 +25,9 @@ def generate(
     **settings: Any,
 ) -> list[Written]:
     """Go on from a prompt, or from each of several; an encoder-decoder reads it and answers.
+
+    A model that was trained for text-to-text reads a text as it did there: in its template, if that has
+    one place, and with its separator behind.
 
     Args:
         model: anything ``jeoni.load`` takes, or a loaded model.
@@ -45,9 +50,17 @@ def generate(
     """
     Settings.of(**settings)  # a mistake there is found before anything is loaded
     texts = [prompts] if isinstance(prompts, str) else prompts
-    return writer(model, device=device, precision=precision, family=family).generate(
-        texts, **settings
-    )
+    loaded = writer(model, device=device, precision=precision, family=family)
+    return loaded.generate(asked(loaded, texts), **settings)
+
+
+def asked(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts as the model was trained to read them; lists of ids as they are."""
+    if model.settings.get("task") != "text_to_text":
+        return list(prompts)
+    task = task_of(model, "text_to_text", {})
+    assert isinstance(task, TextToText)
+    return [task.prompts([p])[0] if isinstance(p, str) else p for p in prompts]
 
 
 def writer(

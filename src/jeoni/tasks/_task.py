@@ -180,6 +180,7 @@ class TaskType:
         from_data: settings that a data set decides, where the user does not.
         about: one line for listings.
         sums: ``Sums.metric`` by name of the main metric, where that is no mean: runs are compared by it.
+        trains: whether a model can be trained for it; else it is scored as it is.
     """
 
     config: type[Config]
@@ -187,3 +188,4 @@ class TaskType:
     from_data: Callable[[Dataset], dict[str, Any]]
     about: str
     sums: Mapping[str, Metric] = field(default_factory=dict)
+    trains: bool = True

@@ -14,6 +14,7 @@ from jeoni.base.errors import UserError
 from jeoni.text import kind as kinds
 from jeoni.text import learners
 from jeoni.text.recipes import KEY
+from jeoni.text.spec import added
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.tokenizer_files import TokenizerFiles
 from jeoni.text.unigram import count_words
@@ -60,6 +61,14 @@ def extended(tokenizer: Tokenizer, texts: Iterable[str], count: int) -> Tokenize
             hint="give more text, or leave the vocabulary as it is",
         )
     return Tokenizer(_with(files, names, merges, cut))
+
+
+def with_special(tokenizer: Tokenizer, names: Sequence[str]) -> Tokenizer:
+    """The tokenizer with further special tokens, behind those that it has."""
+    files, first = tokenizer._files, len(tokenizer.tokens)
+    new = [added(name, first + number) for number, name in enumerate(names)]
+    known = files.spec.get("added_tokens") or []
+    return Tokenizer(replace(files, spec={**files.spec, "added_tokens": [*known, *new]}))
 
 
 def extends(longer: Tokenizer, shorter: Tokenizer) -> bool:

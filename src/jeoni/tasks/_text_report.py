@@ -1,0 +1,67 @@
+"""What the report of text-to-text tasks shows."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from jeoni.report.sections import Bars, Section, Text, Texts
+
+SHOWN = 12
+_LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # words
+
+
+def text_sections(
+    sources: Sequence[str],
+    references: Sequence[Sequence[str]],
+    texts: Sequence[str],
+    scores: Sequence[float],
+    *,
+    metric: str,
+    best: float,
+) -> list[Section]:
+    """Score by length of what was read and of what was to be written; examples from worst to best.
+
+    Args:
+        sources: what was read.
+        references: what was to be written.
+        texts: what was written.
+        scores: of each example.
+        metric: what they are called.
+        best: the score of a text that is right.
+    """
+    rows = zip(sources, references, texts, scores, strict=True)
+    items = [
+        Text(source, " | ".join(gold), text, score >= best * 0.9999)
+        for source, gold, text, score in rows
+    ]
+    order = sorted((i for i in range(len(items)) if not items[i].good), key=scores.__getitem__)
+    step = max(1.0, len(order) / SHOWN)
+    wrong = [items[order[int(n * step)]] for n in range(min(SHOWN, len(order)))]
+    written = [gold[0] if gold else "" for gold in references]
+    return [
+        Bars(f"{metric} by words to be written", by_length(written, scores), "words", "score"),
+        Bars(f"{metric} by words that were read", by_length(sources, scores), "words", "score"),
+        Texts("Texts that are not as the reference, from worst to best", wrong),
+        Texts("Texts that are", [item for item in items if item.good][:SHOWN]),
+    ]
+
+
+def by_length(texts: Sequence[str], scores: Sequence[float]) -> list[dict[str, object]]:
+    """The mean score of texts of about as many words."""
+    groups: dict[int, list[float]] = defaultdict(list)
+    for text, score in zip(texts, scores, strict=True):
+        count = len(text.split())
+        groups[sum(limit <= count for limit in _LENGTHS)].append(score)
+    return [
+        {"words": f"{_name(place)} (n={len(own)})", "score": sum(own) / len(own)}
+        for place, own in sorted(groups.items())
+    ]
+
+
+def _name(place: int) -> str:
+    if place == 0:
+        return "none"
+    low = _LENGTHS[place - 1]
+    if place == len(_LENGTHS):
+        return f"{low} or more"
+    high = _LENGTHS[place] - 1
+    return f"{low}" if low == high else f"{low}-{high}"

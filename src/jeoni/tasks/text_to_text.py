@@ -1,0 +1,287 @@
+"""Text to text: whatever the task, a text is read and another one written.
+
+Sources: Raffel et al., "Exploring the limits of transfer learning with a unified text-to-text transformer",
+JMLR 2020, section 2.4 (an encoder-decoder; prefixes say which task); Radford et al., "Language models are
+unsupervised multitask learners", 2019, section 3 (a decoder goes on with the text).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from jeoni.base.batch import Batch, Loss
+from jeoni.base.config import Config
+from jeoni.base.errors import UserError
+from jeoni.data.batching import Features
+from jeoni.data.catalog import Dataset
+from jeoni.data.record import Record
+from jeoni.models.decoding import NO_TARGET, language_model_loss
+from jeoni.models.heads import language_model_head
+from jeoni.models.lines import HEAD
+from jeoni.report.sections import Section
+from jeoni.tasks import _templates, _text_scores
+from jeoni.tasks._marks import end_mark, marks
+from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._text_features import WRITTEN, Pairs
+from jeoni.tasks._text_report import text_sections
+from jeoni.tasks._text_scores import MAIN, TextMetric, Units
+
+_GUESSED = 100  # examples that are looked at
+_FRACTIONS = ("accuracy", "final_number")
+
+
+class TextToTextConfig(Config):
+    """Settings of text-to-text.
+
+    Attributes:
+        source: what is read, with names of fields in braces: ``"summarize: {document}"``; by default by the
+            fields that the data have.
+        target: what is to be written, likewise. Of a list each member is accepted, and the first learned.
+        references: what else is accepted; by default nothing but ``target``.
+        names: what is written for a value of the target, where it is not the value itself:
+            ``{"0": "negative", "1": "positive"}``.
+        separator: text between what is read and what is written, where one stack does both.
+        max_source: longest source in tokens; what is longer is cut at its end.
+        max_target: longest target in tokens, and longest text that is written.
+        beams: texts that are followed at once when writing; 1: always the likeliest token.
+        length_penalty: of beams, see ``jeoni generate``.
+        metric: the figure that counts; the data set gives it if this does not.
+        units: what BLEU and ROUGE count; characters where the targets are Korean.
+    """
+
+    source: str | None = None
+    target: str | None = None
+    references: str | None = None
+    names: dict[str, str] = Field(default_factory=dict)
+    separator: str = "\n"
+    max_source: int = Field(256, ge=1)
+    max_target: int = Field(64, ge=2)
+    beams: int = Field(1, ge=1)
+    length_penalty: float = 1.0
+    metric: TextMetric = "squad_v1"
+    units: Units = "words"
+
+
+@dataclass(frozen=True)
+class TextPrediction:
+    """What was written for one example."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class EncodedTexts(Encoded):
+    """Examples, and what the model reads of each.
+
+    Attributes:
+        prompts: ids before the first that is written, of each example.
+    """
+
+    prompts: Sequence[list[int]]
+
+
+class TextToText(Task[str, TextPrediction]):
+    """Writes a text for a text."""
+
+    config: TextToTextConfig
+
+    def attach(self, seed: int) -> None:
+        """The head that writes, on an encoder-decoder or a model that reads from left to right."""
+        model, spec = self.model, self.model.spec
+        if not hasattr(model.backbone, "extend") or not (spec.causal or spec.decoder_layers):
+            raise UserError(
+                f"text_to_text: this {model.family.name} model does not write",
+                hint="take one with a decoder (t5, bart), or one that reads from left to right (gpt2)",
+            )
+        self.main_metric = MAIN.get(self.config.metric, self.config.metric)
+        self.end = end_mark(model)
+        self.between: list[int] = []
+        if not spec.decoder_layers:
+            found = self._ids([self.config.separator])[0] or model.tokenizer.sep_id
+            self.between = (
+                [found] if isinstance(found, int) else found or marks(model, "<|delimiter|>")
+            )
+        if model.keep_head(HEAD) is None:
+            model.add_head(HEAD, language_model_head(model), seed=seed)
+        model.labels = None
+
+    def encode(self, records: Sequence[Record], *, labeled: bool = True) -> EncodedTexts:
+        """Sources and targets by their templates; the target ``written``: ids at their places."""
+        prompts, cut = self._prompts([self._source(record) for record in records])
+        notes = {"sources that fill max_source (cut if longer)": cut}
+        if not labeled:
+            return EncodedTexts(records, _plain(prompts), notes, prompts)
+        references = [self._references(record) for record in records]
+        where = [record.where for record in records]
+        _text_scores.check(self.config.metric, references, where)
+        targets = [self._targets(record)[:1] or [""] for record in records]
+        written, shortened = self._written([text for (text,) in targets])
+        notes["targets cut"] = shortened
+        return EncodedTexts(records, self._features(prompts, written), notes, prompts)
+
+    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """What the model reads of texts, each put into the source's template if that has one place."""
+        template = self.config.source
+        filled = [_templates.filled(template, text) if template else text for text in texts]
+        return self._prompts(filled)[0]
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The states that write, ``[M, H]``; none, if there is nothing to compare with."""
+        if WRITTEN not in batch.targets:
+            return torch.empty(0, self.model.spec.hidden, device=self.model.device)
+        hidden: Tensor = self.model(batch)
+        return hidden
+
+    def loss(self, logits: Tensor, batch: Batch) -> Loss:
+        """Cross-entropy of the tokens of the targets, their ends included."""
+        words = self.model.backbone.embeddings.words.weight
+        return language_model_loss(self.model.heads[HEAD], logits, words, batch.targets[WRITTEN])
+
+    def decode(self, encoded: Encoded, indices: Sequence[int], logits: Tensor) -> list[str]:
+        """What the model writes for each source of a batch."""
+        assert isinstance(encoded, EncodedTexts)
+        config = self.config
+        written = self.model.generate(
+            [encoded.prompts[index] for index in indices],
+            max_new=config.max_target,
+            beams=config.beams,
+            length_penalty=config.length_penalty,
+        )
+        return [(line.text or "").strip() for line in written]
+
+    def combine(self, encoded: Encoded, partials: Sequence[str]) -> list[TextPrediction]:
+        """The texts."""
+        return [TextPrediction(text) for text in partials]
+
+    def score(self, encoded: Encoded, predictions: Sequence[TextPrediction]) -> Scores:
+        """The figures of ``metric``."""
+        references = [self._references(record) for record in encoded.records]
+        texts = [prediction.text for prediction in predictions]
+        return _text_scores.text_scores(self.config.metric, references, texts, self.config.units)
+
+    def sections(
+        self, encoded: Encoded, predictions: Sequence[TextPrediction], scores: Scores
+    ) -> list[Section]:
+        """Score by length; sources with what should have been written, and what was."""
+        return text_sections(
+            [self._source(record) for record in encoded.records],
+            [self._references(record) for record in encoded.records],
+            [prediction.text for prediction in predictions],
+            scores.per_example,
+            metric=self.main_metric,
+            best=1.0 if self.config.metric in _FRACTIONS else 100.0,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Name and settings for jeoni.json."""
+        return {"task": "text_to_text", **self.config.model_dump()}
+
+    def _source(self, record: Record) -> str:
+        return _templates.one(self._template("source", record), record)
+
+    def _targets(self, record: Record) -> list[str]:
+        return _templates.each(self._template("target", record), record, self.config.names)
+
+    def _references(self, record: Record) -> list[str]:
+        """What is accepted of an example."""
+        template = self.config.references
+        if template is None:
+            return self._targets(record)
+        return _templates.each(template, record, self.config.names)
+
+    def _template(self, name: str, record: Record) -> str:
+        template: str | None = getattr(self.config, name)
+        if template is None:
+            raise UserError(
+                f"text_to_text: the data do not tell what the {name} is",
+                hint=f"task.{name}='{{COLUMN}}'; columns: {', '.join(map(str, record.fields))}",
+            )
+        return template
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [pieces.ids.tolist() for pieces in self.model.tokenizer.pieces(texts)]
+
+    def _prompts(self, texts: Sequence[str]) -> tuple[list[list[int]], int]:
+        """What is read before the first token is written, and how many sources fill the room."""
+        tokenizer, limit = self.model.tokenizer, self.model.spec.limit
+        room = min(self.config.max_source, limit or self.config.max_source)
+        if self.model.spec.decoder_layers:
+            prompts = [ids for ids, _ in tokenizer.encode_ids(texts, max_length=room)]
+            return prompts, sum(len(ids) >= room for ids in prompts)
+        before = tokenizer.build_single([])[0][: tokenizer.text_start()]
+        around = len(before) + len(self.between)
+        if limit is not None:
+            room = min(room, limit - self.config.max_target)
+        if room <= around:
+            raise UserError(
+                f"{limit} positions leave no room for a source beside {self.config.max_target} tokens "
+                "of the target",
+                hint="a smaller task.max_target",
+            )
+        found = [ids[: room - around] for ids in self._ids(texts)]
+        prompts = [before + ids + self.between for ids in found]
+        return prompts, sum(len(ids) >= room for ids in prompts)
+
+    def _written(self, texts: Sequence[str]) -> tuple[list[list[int]], int]:
+        """What is written, with its end, and how many targets were cut."""
+        found, most = self._ids(texts), self.config.max_target
+        if self.model.spec.decoder_layers:
+            most = min(most, self.model.spec.limit or most)
+            build = self.model.tokenizer.build_single
+            around = build([])[0]
+            room = most - len(around) - (around[-1:] != [self.end])
+            written = [build(ids[:room])[0] for ids in found]
+            written = [ids if ids[-1:] == [self.end] else [*ids, self.end] for ids in written]
+        else:
+            room = most - 1
+            written = [[*ids[:room], self.end] for ids in found]
+        if room < 1:
+            raise UserError(f"task.max_target={most} leaves no room for text")
+        return written, sum(len(ids) > room for ids in found)
+
+    def _features(self, prompts: list[list[int]], written: list[list[int]]) -> Features:
+        if self.model.spec.decoder_layers:
+            start = self.model.spec.decoder_start
+            return Pairs.aimed(_plain(prompts), _plain(written), start=start)
+        pairs = list(zip(prompts, written, strict=True))
+        read = [[*before, *ids[:-1]] for before, ids in pairs]
+        wanted = [[NO_TARGET] * (len(before) - 1) + ids for before, ids in pairs]
+        return Features.of(read, [[0] * len(ids) for ids in read], token_targets={WRITTEN: wanted})
+
+
+def _plain(ids: Sequence[list[int]]) -> Features:
+    """Sequences of one segment."""
+    return Features.of(ids, [[0] * len(own) for own in ids])
+
+
+def from_data(dataset: Dataset) -> dict[str, Any]:
+    """Templates by the fields that there are; the data set's figure, if it is one of texts."""
+    settings: dict[str, Any] = dict(_templates.usual(dataset))
+    if _text_scores.known(dataset.metric):
+        settings["metric"] = dataset.metric
+    elif dataset.task != "text_to_text":
+        settings["metric"] = "accuracy"
+    if "target" in settings:
+        some = dataset.split(next(iter(dataset.sources)))[:_GUESSED]
+        texts = [
+            text for record in some for text in _templates.each(settings["target"], record, {})
+        ]
+        korean = sum(any("가" <= letter <= "힣" for letter in text) for text in texts)
+        settings["units"] = "characters" if 2 * korean > len(texts) else "words"
+        guessed = dataset.card is None and dataset.config.metric is None
+        if guessed and 2 * korean > len(texts) and dataset.metric == "squad_v1":
+            settings["metric"] = "korquad_v1"
+    return settings
+
+
+TASK = TaskType(
+    TextToTextConfig,
+    TextToText,
+    from_data,
+    "a text is read and another one written",
+    sums=_text_scores.SUMS,
+)
