@@ -17,7 +17,7 @@ VARIABLE = "JEONI_DATA"
 
 Task = Literal[
     "classification", "regression", "tagging", "dependency", "relation", "multiple_choice",
-    "span_qa",
+    "span_qa", "text_to_text", "minimal_pairs", "dialogue_state",
 ]  # fmt: skip
 Metric = Literal[
     "accuracy", "macro_f1", "f1", "matthews_corrcoef",
@@ -25,6 +25,8 @@ Metric = Literal[
     "entity_f1", "klue_ner", "tag_accuracy",
     "las", "klue_dp", "micro_f1",
     "squad_v1", "squad_v2", "korquad_v1", "klue_mrc",
+    "nq_open", "trivia_qa", "bleu", "chrf", "rouge", "final_number",
+    "minimal_pairs", "joint_goal_accuracy",
 ]  # fmt: skip
 Split = Literal["train", "dev", "test"]
 

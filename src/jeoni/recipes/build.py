@@ -87,6 +87,11 @@ def task(
 ) -> Task[Any, Any]:
     """A task on a model; what the user leaves open, the data set decides."""
     kind = tasks.find(name)
+    if not kind.trains:
+        raise UserError(
+            f"{name} scores a model as it is: there is nothing to train",
+            hint=f"jeoni evaluate --model MODEL --data {dataset.name}",
+        )
     config = parse(kind.config, {**kind.from_data(dataset), **settings}, within="task")
     return kind.task(model=start, config=config, seed=seed)
 
@@ -156,7 +161,7 @@ def _tokenizer(config: TokenizerConfig, dataset: Dataset | None) -> Tokenizer:
         return Tokenizer.from_vocab(path, config.lowercase)
     if dataset is None:
         raise UserError("recipe: no tokenizer", hint="tokenizer.path=FOLDER")
-    names = ("text", "pair", "question", "context", "choices")
+    names = ("text", "pair", "question", "context", "choices", "source", "target", "answer")
     rows = dataset.split("train")
     found = (row.fields[name] for row in rows for name in names if name in row.fields)
     texts = (text for value in found for text in (value if isinstance(value, list) else [value]))

@@ -91,12 +91,16 @@ def opened(
     questions, by the answers that they have, but not of other tasks.
     """
     config = parse(DataConfig, values, where="data")
-    dataset = open_dataset(config)
     loaded = model if isinstance(model, Model) else hub.load(model, family=family)
     loaded.to(runtime.device(device))
     trained = loaded.settings.get("task")
+    writes = trained == "text_to_text"  # which takes data of any task
+    dataset = open_dataset(config, task=trained if writes else None)
     if config.name is None and (dataset.task, trained) in _LIKE:
         dataset = open_dataset(config, task=trained)
+    writes = writes and dataset.task != "minimal_pairs"
     says = config.metric or dataset.card or dataset.task == "span_qa"
-    defaults = {"metric": dataset.metric} if says else {}
-    return task_of(loaded, task or dataset.task, settings or {}, defaults=defaults), dataset
+    own = says and (not writes or dataset.task == trained)
+    defaults = {"metric": dataset.metric} if own else {}
+    name = task or ("text_to_text" if writes else dataset.task)
+    return task_of(loaded, name, settings or {}, defaults=defaults), dataset
