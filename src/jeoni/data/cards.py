@@ -56,6 +56,7 @@ class Card(Config):
         only: rows of a split's file that belong to it, where the file has others: values by column.
         unlabeled: splits whose files have no labels: there is something to predict, nothing to score.
         formats: how to read files with other endings than usual, by ending.
+        ontology: names of the file that lists the values of each slot of a dialogue's state.
         published: scores to compare with.
         hf: name on the Hugging Face hub.
         package: the files come with jeoni.
@@ -72,6 +73,7 @@ class Card(Config):
     only: Mapping[Split, Mapping[str, str]] = {}
     unlabeled: tuple[Split, ...] = ()
     formats: Mapping[str, str] = {}
+    ontology: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
     hf: str | None = None
     package: bool = False
