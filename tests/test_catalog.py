@@ -286,7 +286,7 @@ def test_own_file_for_classification() -> None:
 
 
 def test_own_pairs_in_json_lines() -> None:
-    rows = [{"a": "x", "b": "y", "gold": "no", "extra": 1}, {"a": "z", "b": "", "gold": "yes"}]
+    rows = [{"a": "x", "b": "y", "gold": "no", "extra": 1}, {"a": "z", "b": "w", "gold": "yes"}]
     Path("my.jsonl").write_text("\n".join(map(json.dumps, rows)))
     dataset = data(dev="my.jsonl", text="a", pair="b", label="gold")
     assert values(dataset.split("dev"))[0] == {"text": "x", "pair": "y", "label": "no"}

@@ -19,15 +19,18 @@ from jeoni.data.cards import (
     available,
     card,
     first_file,
+    folders,
     locate,
     missing,
     names,
     roots,
 )
 from jeoni.data.cuts import Source, group, held_out, sample
+from jeoni.data.dialogues import ontology
 from jeoni.data.kinds import KINDS, guess_task, standard_record
 from jeoni.data.readers import ending, read
 from jeoni.data.record import Record
+from jeoni.data.skipped import Bad, Skipped, refuse
 from jeoni.data.standard import Columns, named, value
 
 __all__ = ["DataConfig", "Dataset", "Entry", "available", "open_dataset"]
@@ -51,7 +54,11 @@ class DataConfig(Columns):
         dev_fraction: cut this share off the training file as dev. By default a tenth, where there
             is no dev file. Examples with the same text (or passage) stay together.
         only: use only rows that have these values, by column: ``data.only.domain=books``.
+        ontology: a file that lists the values of each slot, for states of dialogues; without it, those in
+            train are known.
         split_by: a column, such as ``title``: examples that have it equal stay together instead.
+        skip_bad: pass over examples that are not as they should be, and say how many and what is wrong
+            with the first; by default the first is an error.
     """
 
     name: str | None = None
@@ -67,6 +74,8 @@ class DataConfig(Columns):
     skip_ambiguous: bool = False
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     only: Mapping[str, str | int | bool] = {}
+    skip_bad: bool = False
+    ontology: str | None = None
 
 
 Files = Mapping[Split, tuple[Path, ...]]
@@ -83,12 +92,14 @@ class Dataset:
     Dependency parsing: ``text``, ``tokens``, ``heads``, ``relations`` (see ``jeoni.data.trees``).
     Relation extraction: ``text``, ``subject``, ``object``, ``label`` (see ``jeoni.data.relations``). Span
     question answering: ``id``, ``question``, ``context``, ``answers`` as
-    ``[{"text": ..., "start": character offset}]``.
+    ``[{"text": ..., "start": character offset}]``. Dialogue states: see ``jeoni.data.dialogues``.
+    Text to text: all columns (see ``jeoni.data.written``).
 
     Attributes:
         name: name in the catalog, or the stem of your own file.
         sources: where the splits at hand come from.
         card: what the catalog knows, if it is from there.
+        ontology: file with the values of slots.
     """
 
     name: str
@@ -96,8 +107,10 @@ class Dataset:
     sources: Mapping[Split, Source]
     config: DataConfig
     card: Card | None = None
+    ontology: Path | None = None
     _read: dict[Rows, list[Record]] = field(default_factory=dict, repr=False, compare=False)
     _held: dict[Path, set[str]] = field(default_factory=dict, repr=False, compare=False)
+    _skipped: dict[Rows, Skipped] = field(default_factory=dict, repr=False, compare=False)
 
     def split(self, name: Split) -> list[Record]:
         """The examples of ``train``, ``dev`` or ``test``, in file order.
@@ -123,9 +136,11 @@ class Dataset:
         # Another column of tags (UD's xpos) has other tags than the card names.
         if self.card and self.card.labels and not self.config.tags:
             return kind.listed(self.card.labels, self.card.metric)
+        listed = ontology(self.ontology) if self.ontology else ()
         if kind.labels is None or "train" not in self.sources:
-            return None
-        return kind.labels(self._records("train"))  # all of it: a sample may lack a class
+            return listed or None
+        found = kind.labels(self._records("train"))  # all of it: a sample may lack a class
+        return tuple(dict.fromkeys((*listed, *found)))
 
     @cached_property
     def language(self) -> str:
@@ -133,8 +148,13 @@ class Dataset:
         if self.card:
             return self.card.language
         first = self._records(next(iter(self.sources)))[0].fields
-        text = first["question" if self.task == "span_qa" else "text"]
-        return "ko" if any("가" <= letter <= "힣" for letter in text) else "en"
+        names = (
+            ("question", "text")
+            if self.task == "span_qa"
+            else ("text", "question", "source", "good")
+        )
+        text = next((first[name] for name in names if name in first), first)
+        return "ko" if any("가" <= letter <= "힣" for letter in str(text)) else "en"
 
     @cached_property
     def metric(self) -> Metric:
@@ -164,8 +184,19 @@ class Dataset:
         """The data's licence, as far as it is known."""
         return self.card.licence if self.card else "your own data"
 
-    def _records(self, name: Split) -> list[Record]:
-        """All of a split's rows, read once."""
+    def skipped(self, name: Split) -> Skipped:
+        """What is passed over of a split (see ``skip_bad``); of a cut file, both sides have the same."""
+        return self._skipped.setdefault(self._rows(name), Skipped())
+
+    def skips(self) -> dict[str, Skipped]:
+        """What was passed over so far, by the splits that are made of the same rows."""
+        found: dict[Rows, list[str]] = {}
+        for name in self.sources:
+            found.setdefault(self._rows(name), []).append(name)
+        both = ((" and ".join(names), self._skipped.get(rows)) for rows, names in found.items())
+        return {names: skipped for names, skipped in both if skipped and skipped.count}
+
+    def _rows(self, name: Split) -> Rows:
         source = self.sources[name]
         # Of a file that is cut, both sides have the same rows.
         own = getattr(self.config, name)
@@ -175,42 +206,64 @@ class Dataset:
         if self.card and own is None:  # your own file need not have the columns of the card's
             known = self.card.only.get("train" if source.share else name, {})
         only = {**known, **{k: str(v) for k, v in self.config.only.items()}}
-        key = source.paths, tuple(sorted(only.items()))
+        return source.paths, tuple(only.items())
+
+    def _records(self, name: Split) -> list[Record]:
+        """All of a split's rows, read once."""
+        key = self._rows(name)
         if key not in self._read:
-            self._read[key] = self._load(source.paths, only, labeled=name != "test")
+            self._read[key] = self._load(name, key)
         return self._read[key]
 
-    def _load(
-        self, paths: tuple[Path, ...], only: Mapping[str, str], *, labeled: bool
-    ) -> list[Record]:
-        rows = (
-            r for path in paths for r in read(path, format=_format(path, self.config, self.card))
-        )
-        records = [
-            standard_record(row, self.task, self.columns, labeled=labeled)
-            for row in rows
-            if all(str(value(row, column, column)) == wanted for column, wanted in only.items())
-            and not (self.config.skip_ambiguous and row.fields.get("ambiguous"))
-        ]
-        if not records and only:
-            wanted = ", ".join(f"{column}={text}" for column, text in only.items())
-            raise UserError(f"{paths[0]}: no row has {wanted}", hint="see data.only")
+    def _load(self, name: Split, rows: Rows) -> list[Record]:
+        (paths, only), skipped = rows, self.skipped(name)
+        bad = skipped.add if self.config.skip_bad else refuse
+        records = []
+        for path in paths:
+            for row in read(path, format=_format(path, self.config, self.card), bad=bad):
+                try:
+                    if self._is_wanted(row, only):
+                        records += self._standard(row, labeled=name != "test")
+                except UserError as error:
+                    bad(error)
         if not records:
-            raise UserError(
-                f"{paths[0]}: every example is ambiguous", hint="data.skip_ambiguous=false"
-            )
+            raise self._nothing(paths[0], only, skipped)
         if self.task == "span_qa":
-            _check_ids(records, paths[0])
+            records = _different_ids(records, paths[0], bad)
         if self.card and self.card.labels and self.task in ("classification", "relation"):
             return [named(record, self.card.labels) for record in records]
         return records
+
+    def _is_wanted(self, row: Record, only: tuple[tuple[str, str], ...]) -> bool:
+        if self.config.skip_ambiguous and row.fields.get("ambiguous"):
+            return False
+        return all(str(value(row, column, column)) == wanted for column, wanted in only)
+
+    def _standard(self, row: Record, *, labeled: bool) -> list[Record]:
+        """The examples of a row: mostly one."""
+        own, parts = self.card is None, KINDS[self.task].parts
+        return [
+            standard_record(part, self.task, self.columns, labeled=labeled, own=own)
+            for part in (parts(row, self.columns) if parts else (row,))
+        ]
+
+    def _nothing(
+        self, path: Path, only: tuple[tuple[str, str], ...], skipped: Skipped
+    ) -> UserError:
+        if skipped.count:
+            return skipped.none_left(path)
+        if only:
+            wanted = ", ".join(f"{column}={text}" for column, text in only)
+            return UserError(f"{path}: no row has {wanted}", hint="see data.only")
+        return UserError(f"{path}: every example is ambiguous", hint="data.skip_ambiguous=false")
 
 
 def open_dataset(config: DataConfig, *, task: Task | None = None) -> Dataset:
     """Find the files of a dataset; they are read when a split is asked for.
 
     Args:
-        task: what the data must be for; by default the catalog's, or guessed from the columns.
+        task: what the data must be for; by default the catalog's, or guessed from the columns. Any
+            will do for ``text_to_text``: every task is one of reading and writing text.
 
     Raises:
         UserError: nothing named, an unknown name, no file found (at once: nothing is downloaded), or
@@ -231,13 +284,22 @@ def open_dataset(config: DataConfig, *, task: Task | None = None) -> Dataset:
             raise missing(config.name, next(iter(known.splits if known else SPLITS)), config.root)
     sources = _sources(files, own, config)
     kind = known.task if known else task or _guess(files, config)
-    if task not in (None, kind):
+    if task not in (None, kind, "text_to_text"):
         fitting = ", ".join(name for name in names() if card(name).task == task)
         raise UserError(
             f"dataset {config.name!r} is for {kind}, not for {task}", hint=f"for {task}: {fitting}"
         )
     name = config.name or next(iter(files.values()))[0].name.split(".")[0]
-    return Dataset(name, kind, sources, config, known)
+    return Dataset(name, kind, sources, config, known, _ontology(config, known))
+
+
+def _ontology(config: DataConfig, known: Card | None) -> Path | None:
+    """The file of slots and values: your own, or the data set's if it is at hand."""
+    if config.ontology is not None:
+        return _own_file(config.ontology, config)
+    if config.name is None or known is None or not known.ontology:
+        return None
+    return first_file(folders(config.name, config.root), known.ontology)
 
 
 def _sources(files: Files, own: Mapping[Split, str], config: DataConfig) -> dict[Split, Source]:
@@ -273,7 +335,8 @@ def _own_file(given: str, config: DataConfig) -> Path:
 
 def _guess(files: Files, config: DataConfig) -> Task:
     path = next(iter(files.values()))[0]
-    return guess_task(next(read(path, format=_format(path, config, None))), config)
+    bad: Bad = (lambda error: None) if config.skip_bad else refuse
+    return guess_task(next(read(path, format=_format(path, config, None), bad=bad)), config)
 
 
 def _format(path: Path, config: DataConfig, known: Card | None) -> str | None:
@@ -291,10 +354,15 @@ def _absent(dataset: Dataset, name: Split) -> UserError:
     )
 
 
-def _check_ids(records: list[Record], path: Path) -> None:
+def _different_ids(records: list[Record], path: Path, bad: Bad) -> list[Record]:
+    """The records, without those that have the id of one before."""
     seen: dict[str, Record] = {}
     for record in records:
         id = record.fields["id"]
         if id in seen:
-            raise UserError(f"{path}: {record.where}: id {id!r} is also that of {seen[id].where}")
-        seen[id] = record
+            bad(
+                UserError(f"{path}: {record.where}: id {id!r:.60} is also that of {seen[id].where}")
+            )
+        else:
+            seen[id] = record
+    return list(seen.values())

@@ -35,6 +35,12 @@ class Columns(Config):
         object: the entity that it has it to.
         choices: possible continuations, as a list; ``ending*`` for columns ``ending0``, ``ending1``, ...
         stem: what every choice begins with, if there is such; no default.
+        dialogue: its turns, as a list of objects: see ``jeoni.data.dialogues``.
+        source: text that is read, where another is written.
+        target: what is to be written; of several accepted texts (``answers``) the one to learn from.
+        good: an acceptable sentence.
+        bad: its twin that is not.
+        paradigm: what kind of pair they are, if it is known.
         split_by: see ``DataConfig``.
     """
 
@@ -54,6 +60,12 @@ class Columns(Config):
     object: str | None = None
     choices: str | None = None
     stem: str | None = None
+    dialogue: str | None = None
+    source: str | None = None
+    target: str | None = None
+    good: str | None = None
+    bad: str | None = None
+    paradigm: str | None = None
     split_by: str | None = None
 
     def over(self, known: Mapping[str, str]) -> "Columns":
@@ -90,6 +102,19 @@ def question_fields(record: Record, columns: Columns, labeled: bool) -> dict[str
         found = value(record, answers, "answers")
         values["answers"] = standard_answers(found, context, f"{record.where} (id {values['id']})")
     return values | {name: record.fields[name] for name in _EXTRA if name in record.fields}
+
+
+def check_said(record: Record, fields: Sequence[str]) -> None:
+    """See that none of these texts of a standard record is empty.
+
+    Raises:
+        UserError: one is.
+    """
+    for field in fields:
+        if not record.fields.get(field, field).strip():
+            raise UserError(
+                f"{record.where}: the {field} is empty", hint="data.skip_bad=true leaves such out"
+            )
 
 
 def text(record: Record, column: str, field: str) -> str:
@@ -139,13 +164,13 @@ def label_index(record: Record, labels: Sequence[str]) -> int:
     Raises:
         UserError: no label, or one that is not among ``labels``.
     """
-    name = _label_name(record)
+    name = label_name(record)
     if name in labels:
         return labels.index(name)
-    if name.isdecimal() and int(name) < len(labels) and not any(x.isdecimal() for x in labels):
-        return int(name)
+    if (number := _number(name, labels)) is not None:
+        return number
     raise UserError(
-        f"{record.where}: label {name!r} is not one of the classes",
+        f"{record.where}: label {name!r:.60} is not one of the classes",
         hint=f"classes: {', '.join(labels[:20])}{', ...' if len(labels) > 20 else ''}",
     )
 
@@ -158,9 +183,16 @@ def named(record: Record, labels: Sequence[str]) -> Record:
     found = record.fields.get("label")
     whole = isinstance(found, int | str) or (isinstance(found, float) and found.is_integer())
     number = str(int(found) if isinstance(found, float) else found).strip() if whole else ""
-    if number.isdecimal() and int(number) < len(labels) and not any(x.isdecimal() for x in labels):
-        return replace(record, fields={**record.fields, "label": labels[int(number)]})
+    if (index := _number(number, labels)) is not None:
+        return replace(record, fields={**record.fields, "label": labels[index]})
     return record
+
+
+def _number(name: str, labels: Sequence[str]) -> int | None:
+    """What a label means that is a class number; None: it is none, or classes are called by numbers."""
+    if not name.isdecimal() or len(name) > 9 or any(label.isdecimal() for label in labels):
+        return None
+    return int(name) if int(name) < len(labels) else None
 
 
 def label_number(record: Record) -> float:
@@ -172,10 +204,10 @@ def label_number(record: Record) -> float:
     found = record.fields.get("label")
     try:
         number = math.nan if isinstance(found, bool) or found is None else float(found)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"{record.where}: label {found!r} is no number")
+        raise UserError(f"{record.where}: label {found!r:.60} is no number")
     return number
 
 
@@ -185,7 +217,7 @@ def labels_of(records: Sequence[Record]) -> tuple[str, ...]:
     Raises:
         UserError: a record without label, one label only, or too many to be classes.
     """
-    found = {_label_name(record): record for record in records}
+    found = {label_name(record): record for record in records}
     where = next(iter(found.values())).source
     if len(found) == 1:
         raise UserError(f"{where}: every example has the label {next(iter(found))!r}")
@@ -200,10 +232,15 @@ def labels_of(records: Sequence[Record]) -> tuple[str, ...]:
         return tuple(sorted(found))
 
 
-def _label_name(record: Record) -> str:
+def label_name(record: Record) -> str:
+    """The label of a standard record as a class is called.
+
+    Raises:
+        UserError: no label, or none that names a class.
+    """
     value = record.fields.get("label")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if value is None or value != value or isinstance(value, (list, dict)) or not str(value).strip():
-        raise UserError(f"{record.where}: no label, or none that names a class: {value!r}")
+        raise UserError(f"{record.where}: no label, or none that names a class: {value!r:.60}")
     return str(value).strip()

@@ -13,6 +13,7 @@ from jeoni.data.catalog import DataConfig, Dataset, open_dataset
 from jeoni.evaluation import runner
 from jeoni.models import hub
 from jeoni.models.model import Model
+from jeoni.recipes import examples
 from jeoni.serving.predictor import task_of
 from jeoni.tasks._task import Task
 from jeoni.training import distributed
@@ -49,11 +50,12 @@ def evaluate(
 
     Returns:
         ``metrics`` by name, ``n``, the 95% bootstrap ``interval`` of the main metric, and ``notes``: what
-        had to be done to the examples, counted.
+        had to be done to the examples, counted; ``skipped``: what was passed over, if anything was.
     """
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
-    encoded = chosen.encode(dataset.split(split))
+    encoded = examples.encode(chosen, dataset, split)
+    skipped = examples.tell(dataset)
     first = distributed.rank() == 0
     with distributed.session(chosen.model.device):
         result = runner.evaluate(chosen, encoded, show=first)
@@ -66,6 +68,7 @@ def evaluate(
         "metrics": {k: v if math.isfinite(v) else None for k, v in result.values().items()},
         "interval": {"metric": chosen.main_metric, "level": 0.95, "low": low, "high": high},
         "notes": dict(encoded.notes),
+        **({"skipped": skipped} if skipped else {}),
     }
     if out is not None and first:
         path = Path(out)

@@ -56,7 +56,7 @@ def run_report(
             ],
         ),
         KeyValues("All metrics", results["metrics"]),
-        KeyValues("Data", results["data"]),
+        *data_sections(results["data"]),
         KeyValues(
             "Training",
             {
@@ -104,7 +104,7 @@ def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
                 for n in names
             ],
         ),
-        KeyValues("Data", results["data"]),
+        *data_sections(results["data"]),
         KeyValues("Configuration", recipe.model_dump(mode="json")),
         KeyValues("Machine", results["machine"]),
     ]
@@ -112,6 +112,23 @@ def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
     return Report(title, f"{len(runs)} seeds, strategy {recipe.strategy['name']}", sections).write(
         path
     )
+
+
+def data_sections(data: Results) -> list[Section]:
+    """Facts of the data, and what of it was passed over."""
+    rows = [
+        (splits, skipped["count"], "\n".join(skipped["first"]))
+        for splits, skipped in data.get("skipped", {}).items()
+    ]
+    return [
+        KeyValues("Data", {k: v for k, v in data.items() if k != "skipped"}),
+        Table(
+            "Bad examples that were skipped",
+            ("of", "examples", "what is wrong with the first"),
+            rows,
+            note="They are in no figure: scores are not those of the whole split.",
+        ),
+    ]
 
 
 def curves(rows: Sequence[Mapping[str, Any]], main: str) -> list[Section]:

@@ -1,7 +1,7 @@
 """What one seed's run is put together from, with the mistakes found that can be found before training."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from jeoni.base import lookup, runtime
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.evaluation.runner import Evaluation, evaluate
-from jeoni.recipes import build
+from jeoni.recipes import build, examples
 from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.tasks._find import full_name
 from jeoni.tasks._task import Encoded, Task
@@ -28,12 +28,14 @@ class Shared:
         dataset: the data.
         tokenizer: the model's.
         train, dev: the encoded examples.
+        skipped: what was passed over (``data.skip_bad``).
     """
 
     dataset: Dataset
     tokenizer: Tokenizer | None = None
     train: Encoded | None = None
     dev: Encoded | None = None
+    skipped: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Parts:
     dev: Encoded
     seed: int
     folder: Path
+    skipped: Mapping[str, Any]
 
     def table(self) -> list[GroupRow]:
         """The parameter groups in figures."""
@@ -101,9 +104,10 @@ def assemble(recipe: FinetuneRecipe, shared: Shared, seed: int, folder: Path) ->
     task = build.task(name, chosen, dataset, model, seed=seed)
     groups = build.groups(recipe, model)
     if shared.train is None or shared.dev is None:
-        shared.train, shared.dev = (task.encode(dataset.split(split)) for split in ("train", "dev"))
-    parts = Parts(
-        recipe, dataset, task, full_name(name), groups, shared.train, shared.dev, seed, folder
-    )
+        shared.train = examples.encode(task, dataset, "train")
+        shared.dev = examples.encode(task, dataset, "dev")
+        shared.skipped = examples.tell(dataset)
+    own = (shared.train, shared.dev, seed, folder, shared.skipped)
+    parts = Parts(recipe, dataset, task, full_name(name), groups, *own)
     parts.check_metric()
     return parts

@@ -8,6 +8,7 @@ from typing import Any
 from jeoni.base.files import named_problems, write_text
 from jeoni.evaluation import runner
 from jeoni.models.model import Model
+from jeoni.recipes import examples
 from jeoni.recipes.evaluate import Split, opened
 from jeoni.recipes.run import plain
 
@@ -40,9 +41,11 @@ def predict(
     """
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
-    records = dataset.split(split)
-    found = runner.predict(chosen, chosen.encode(records, labeled=False), precision="fp32")
-    rows = [{"at": r.where, **_named(plain(p))} for r, p in zip(records, found, strict=True)]
+    encoded = examples.encode(chosen, dataset, split, labeled=False)
+    examples.tell(dataset)
+    found = runner.predict(chosen, encoded, precision="fp32")
+    both = zip(encoded.records, found, strict=True)
+    rows = [{"at": record.where, **_named(plain(prediction))} for record, prediction in both]
     if out is not None:
         with named_problems(Path(out), "give another file with --out"):
             lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)

@@ -33,6 +33,7 @@ def of_one(parts: Parts, result: FitResult, final: Evaluation) -> dict[str, Any]
             "train_sequences": len(train.features),
             "dev_examples": len(dev.records),
             "train_notes": dict(train.notes),
+            **({"skipped": dict(parts.skipped)} if parts.skipped else {}),
         },
         "training": result.to_json(),
         "machine": runtime.facts(task.model.device, parts.recipe.train.precision),

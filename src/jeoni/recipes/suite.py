@@ -194,7 +194,7 @@ def _part(recipe: SuiteRecipe, trained: str, scored: str) -> list[str]:
     found = [
         f"data.{key}={value}"
         for part, keys in ((learned, of_run), (config, of_score))
-        for key in (*keys, "skip_ambiguous")
+        for key in (*keys, "skip_ambiguous", "skip_bad")
         if (value := getattr(part, key))
     ]
     found += ["data.only"] if learned.only or config.only else []
