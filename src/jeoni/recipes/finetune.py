@@ -20,6 +20,7 @@ from jeoni.nn.stack import blocks
 from jeoni.recipes import card, pages, results, run
 from jeoni.recipes.parts import Parts, Shared, assemble
 from jeoni.recipes.settings import FinetuneRecipe
+from jeoni.tasks._shared_report import shared_sections
 from jeoni.training import distributed, log
 from jeoni.training.loop import fit
 from jeoni.training.optimizer import GroupRow
@@ -207,7 +208,8 @@ def _write(parts: Parts, final: Evaluation, found: dict[str, Any]) -> None:
     with named_problems(folder, _ROOM):
         write_text(folder / run.MODEL / "README.md", card.model_card(recipe, found, task.model))
         run.keep_predictions(folder, parts.dev.records, final.predictions, final.scores)
-        sections = task.sections(parts.dev, final.predictions, final.scores)
+        of_dev = (parts.dev, final.predictions, final.scores)
+        sections = [*task.sections(*of_dev), *shared_sections(task, *of_dev)]
         rows = log.read(folder)
         pages.run_report(recipe, found, parts.table(), sections, rows, folder / run.REPORT)
         run.finish(folder, found)

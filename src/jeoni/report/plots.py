@@ -227,7 +227,7 @@ def _bars(chart: Bars, colors: list[str]) -> Any:
 
     rows = [row for row in chart.rows if finite(row.get(chart.value))]
     data = [_bar(chart, number, row) for number, row in enumerate(rows)]
-    columns = (("value", chart.value), ("low", chart.low), ("high", chart.high))
+    columns = _columns(chart)
     lines = max(bar["key"].count("\n") for bar in data)
     names = alt.Axis(
         grid=False, labelExpr="slice(split(datum.label, '\\n'), 1)", labelLineHeight=14
@@ -247,12 +247,14 @@ def _bars(chart: Bars, colors: list[str]) -> Any:
     bars = base.mark_bar(color=colors[0], opacity=0.75, cornerRadiusEnd=3, height={"band": 0.66})
     whisker = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
     ticks = whisker.mark_tick(thickness=2, size=10, color=colors[1], opacity=1)
+    marks = base.transform_filter("isValid(datum.mark)").mark_tick(thickness=3, color=colors[1])
     values = base.mark_text(align="left", dx=6, fontSize=12)
     return alt.layer(
         bars.encode(x=alt.X("value:Q", title=_line(chart.value), axis=axis)),
         whisker.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"),
         ticks.encode(x="low:Q"),
         ticks.encode(x="high:Q"),
+        marks.encode(x="mark:Q"),
         values.encode(x="end:Q", text=alt.Text("value:Q", format=chart.value_format)),
     ).properties(height=len(data) * (20 + 14 * lines))
 
@@ -262,11 +264,21 @@ def _bar(chart: Bars, number: int, row: Row) -> Point:
     wrapped = textwrap.wrap(label, 11 if HANGUL.search(label) else 20, max_lines=3) or [""]
     # The number keeps bars with the same label apart; the axis does not show it.
     bar: Point = {"key": "\n".join([str(number), *wrapped]), "label": label}
-    for key, column in (("value", chart.value), ("low", chart.low), ("high", chart.high)):
+    for key, column in _columns(chart):
         value = row.get(column) if column else None
         bar[key] = float(value) if finite(value) else None
-    bar["end"] = max(bar["value"], 0.0 if bar["high"] is None else bar["high"], 0.0)
+    bar["end"] = max(0.0, *(v for k in ("value", "high", "mark") if (v := bar[k]) is not None))
     return bar
+
+
+def _columns(chart: Bars) -> tuple[tuple[str, str | None], ...]:
+    """What each bar has: its name in the drawing, and its key."""
+    return (
+        ("value", chart.value),
+        ("low", chart.low),
+        ("high", chart.high),
+        ("mark", chart.mark),
+    )
 
 
 def _repeat(values: Sequence[Any], count: int) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import ClassVar, TypeGuard
 
 from jeoni.report.arcs import Arcs
 from jeoni.report.listed import Listed
+from jeoni.report.shaded import Shaded
 
 Row = Mapping[str, object]
 
@@ -101,7 +102,8 @@ class Curves:
 class Bars:
     """Horizontal bars from zero, in the order given, each with its confidence interval if known.
 
-    ``label``, ``value``, ``low`` and ``high`` are keys of the rows.
+    ``label``, ``value``, ``low`` and ``high`` are keys of the rows; so is ``mark``, a value to compare
+    each bar with, drawn as a line across it.
     """
 
     title: str
@@ -110,6 +112,7 @@ class Bars:
     value: str
     low: str | None = None
     high: str | None = None
+    mark: str | None = None
     note: str = ""
     value_format: str = ".1f"
     kind: ClassVar[str] = "chart"
@@ -311,7 +314,17 @@ class Note:
 
 Chart = Curves | Bars | Points
 Section = (
-    Headline | Table | Chart | Confusion | Passages | Marked | Texts | Arcs | KeyValues | Note
+    Headline
+    | Table
+    | Chart
+    | Confusion
+    | Passages
+    | Marked
+    | Texts
+    | Shaded
+    | Arcs
+    | KeyValues
+    | Note
 )  # what a report is made of
 
 

@@ -67,9 +67,9 @@ class Independent(Spans):
         """A linear layer; for answerability another."""
         model = self.model
         if model.keep_head(INDEPENDENT, NO_ANSWER) is None:
-            model.add_head(INDEPENDENT, SpanHead(model.spec.hidden), seed=seed)
+            model.add_head(INDEPENDENT, SpanHead(model.state_size), seed=seed)
         if self.answerability and NO_ANSWER not in model.heads:
-            model.add_head(NO_ANSWER, nn.Linear(model.spec.hidden, 1), seed=seed)
+            model.add_head(NO_ANSWER, nn.Linear(model.state_size, 1), seed=seed)
 
     def logits(self, batch: Batch) -> Tensor:
         """Scores of starts and ends ``[N, 2]``; in a third column, of no answer."""

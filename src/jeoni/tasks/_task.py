@@ -74,6 +74,29 @@ class Scores:
             return bootstrap(self.per_example)
         return bootstrap_sums(self.sums.rows, self.sums.metric)
 
+    def over(self, chosen: Sequence[int]) -> float:
+        """The main metric (or the mean score, if that is all there is) of some of the examples."""
+        if self.sums is None:
+            return float(np.mean([self.per_example[index] for index in chosen]))
+        return float(self.sums.metric(self.sums.rows[list(chosen)].sum(0)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A prediction as it would have been the right one.
+
+    Attributes:
+        sequence: which of the features it was made from.
+        targets: those with which the loss is what the prediction itself costs.
+        predicted: it, in words.
+        gold: what is right.
+    """
+
+    sequence: int
+    targets: Mapping[str, int]
+    predicted: str
+    gold: str
+
 
 class Task(ABC, Generic[Partial, Prediction]):
     """A task type on a model: encode, head, loss, decode, metric. It is a training ``Step``.
@@ -161,6 +184,16 @@ class Task(ABC, Generic[Partial, Prediction]):
             predictions: one an example.
             scores: what ``score`` made of them.
         """
+
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[Prediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """For the report: the probability of all that is predicted, and whether it is right."""
+        return [], []
+
+    def verdict(self, encoded: Encoded, prediction: Prediction, example: int) -> Verdict | None:
+        """For the report, which shows what predictions rest on; None for tasks without that."""
+        return None
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from jeoni.metrics.labels import confusion, label_scores
 from jeoni.models.heads import classification_head
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Confusion, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType, Verdict
 from jeoni.tasks._texts import HEAD, encode_texts, shown
 
 
@@ -157,6 +157,20 @@ class Classification(Task[list[float], LabelPrediction]):
             Texts("Most confident errors", wrong[:15]),
             Texts("Some right answers", [i for i in items if i.good][:8]),
         ]
+
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[LabelPrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """The probability of each label."""
+        gold = encoded.features.targets["label"].tolist()
+        right = [p.index == index for p, index in zip(predictions, gold, strict=True)]
+        return [p.probabilities[p.index] for p in predictions], right
+
+    def verdict(self, encoded: Encoded, prediction: LabelPrediction, example: int) -> Verdict:
+        """The label."""
+        right = int(encoded.features.targets["label"][example])
+        names = self.labels
+        return Verdict(example, {"label": prediction.index}, prediction.label, names[right])
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""

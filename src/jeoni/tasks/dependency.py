@@ -229,6 +229,17 @@ class Dependency(Task[Kept, TreePrediction]):
         words = [record.fields["tokens"] for record in encoded.records]
         return tree_sections(words, _trees(encoded), [p.tree for p in predictions])
 
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[TreePrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """Of every word's head."""
+        right = [
+            a == b
+            for tree, p in zip(_trees(encoded), predictions, strict=True)
+            for a, b in zip(tree.heads, p.heads, strict=True)
+        ]
+        return [chance for p in predictions for chance in p.probabilities], right
+
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
         return {"task": "dependency", **self.config.model_dump(), "labels": self.labels}

@@ -23,7 +23,7 @@ from jeoni.metrics.choices import multiple_choice
 from jeoni.metrics.labels import confusion
 from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import Confusion, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 from jeoni.tasks._texts import encode_texts, one_output, output
 
 SHOWN = 12
@@ -136,6 +136,20 @@ class MultipleChoice(Task[list[float], ChoicePrediction]):
             Texts("Most confident errors", wrong[:SHOWN]),
             Texts("Some right answers", [i for i in items if i.good][: SHOWN // 2]),
         ]
+
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[ChoicePrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """The probability of each choice."""
+        gold = encoded.features.targets["label"].tolist()
+        right = [p.index == index for p, index in zip(predictions, gold, strict=True)]
+        return [p.probabilities[p.index] for p in predictions], right
+
+    def verdict(self, encoded: Encoded, prediction: ChoicePrediction, example: int) -> Verdict:
+        """The choice."""
+        right = int(encoded.features.targets["label"][example])
+        names = encoded.records[example].fields["choices"]
+        return Verdict(example, {"label": prediction.index}, prediction.choice, names[right])
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""

@@ -28,7 +28,7 @@ from jeoni.ops.dropout import Dropout
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Section
 from jeoni.tasks._relation_report import relation_sections
-from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType, Verdict
 from jeoni.tasks.classification import LabelPrediction
 
 HEAD = "relation"
@@ -183,6 +183,20 @@ class Relation(Task[list[float], LabelPrediction]):
         """Scores by relation, what is confused, the errors that the model was surest of."""
         gold = [self.labels[index] for index in encoded.features.targets["label"].tolist()]
         return relation_sections(encoded.records, gold, predictions)
+
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[LabelPrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """The probability of each relation."""
+        gold = encoded.features.targets["label"].tolist()
+        right = [p.index == index for p, index in zip(predictions, gold, strict=True)]
+        return [p.probabilities[p.index] for p in predictions], right
+
+    def verdict(self, encoded: Encoded, prediction: LabelPrediction, example: int) -> Verdict:
+        """The relation."""
+        right = int(encoded.features.targets["label"][example])
+        names = self.labels
+        return Verdict(example, {"label": prediction.index}, prediction.label, names[right])
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""

@@ -28,9 +28,11 @@ from jeoni.tasks._span_heads import JOINT, Independent, Joint, Spans
 from jeoni.tasks._span_report import span_sections
 from jeoni.tasks._span_scores import WITH_NO_ANSWER, span_scores
 from jeoni.tasks._span_types import Candidate, EncodedSpans, SpanPrediction, Window, WindowAnswers
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 from jeoni.text.tokenizer import Pieces
 
+RIGHT = 99.99
+"""A score from which on an answer counts as right."""
 WEIGHT = 0.5
 """Of the loss of there being an answer, beside that of start and end (XLNet's code)."""
 
@@ -235,6 +237,25 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
     ) -> list[Section]:
         """Scores by kind of question, and passages with the answers marked."""
         return span_sections(encoded.records, predictions, scores.per_example)
+
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[SpanPrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """Of every answer; one that says all that a right one does, in whatever order, is right."""
+        return [p.probability for p in predictions], [s >= RIGHT for s in scores.per_example]
+
+    def verdict(self, encoded: Encoded, prediction: SpanPrediction, example: int) -> Verdict:
+        """The answer, in the first window that holds it."""
+        assert isinstance(encoded, EncodedSpans)
+        said = (prediction.start, prediction.end) if prediction.text else None
+        own = np.flatnonzero(encoded.features.examples == example).tolist()
+        places = [_target(encoded.windows[sequence], said) for sequence in own]
+        held = next((number for number, (_, end) in enumerate(places) if end), 0)
+        start, end = places[held]
+        answers = [a["text"] for a in encoded.records[example].fields.get("answers", [])]
+        right = answers[0] if answers else "no answer"
+        targets = {"start": start, "end": end}
+        return Verdict(own[held], targets, prediction.text or "no answer", right)
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""

@@ -271,6 +271,18 @@ class Tagging(Task[Kept, TagPrediction]):
         said = [list(prediction.tags) for prediction in predictions]
         return tag_sections(encoded.records, encoded.gold, said, plain=self.scheme == "plain")
 
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[TagPrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """Of every tag."""
+        assert isinstance(encoded, EncodedTags)
+        right = [
+            a == b
+            for gold, p in zip(encoded.gold, predictions, strict=True)
+            for a, b in zip(gold, p.tags, strict=True)
+        ]
+        return [chance for p in predictions for chance in p.probabilities], right
+
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
         values = {"labels": self.given, "scheme": self.scheme, "metric": self.metric}
