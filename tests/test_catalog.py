@@ -72,6 +72,7 @@ METRICS = {
     "relation": {"micro_f1"},
     "multiple_choice": {"accuracy"},
     "span_qa": {"squad_v1", "squad_v2", "korquad_v1", "klue_mrc"},
+    "dialogue_state": {"joint_goal_accuracy"},
 }
 
 

@@ -35,7 +35,7 @@ def tag_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any
         if wrong := [part for part in parts if len(part) != 1]:
             raise UserError(f"{record.where}: {wrong[0]!r} is not one character")
         values["text"] = "".join(parts)
-    elif columns.tokens or not has(record, "text") or has(record, "tokens"):
+    elif columns.tokens or not (columns.text or _only_text(record)):
         name = columns.tokens or "tokens"
         parts = list_of_texts(value(record, name, "tokens"), record, name)
         values |= {"text": " ".join(parts), "tokens": parts}
@@ -52,6 +52,10 @@ def tag_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any
             what = "words" if "tokens" in values else "characters"
             raise UserError(f"{record.where}: {len(parts)} {what}, but {len(values['tags'])} tags")
     return values
+
+
+def _only_text(record: Record) -> bool:
+    return has(record, "text") and not has(record, "tokens")
 
 
 def list_of_texts(found: Any, record: Record, column: str) -> list[str]:

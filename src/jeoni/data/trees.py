@@ -5,21 +5,26 @@ from typing import Any
 
 from jeoni.base.errors import UserError
 from jeoni.data.record import Record
-from jeoni.data.standard import Columns, has, value
+from jeoni.data.standard import Columns, has, text, value
 from jeoni.data.tags import list_of_texts
 
 
 def tree_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
     """``id``, ``text``, ``tokens``, ``heads`` (numbers from 1, 0 for the root), ``relations``.
 
-    Words stand in ``text`` with a blank between them. Heads that a file leaves open are no heads.
+    Words stand in ``text`` with a blank between them; a text that is to be parsed may come without its
+    words: it is cut at blanks. Heads that a file leaves open are no heads.
 
     Raises:
         UserError: no such column, something else in it, as many heads or relations as there are words, or
             heads that are no tree: out of range, several roots or none, a cycle.
     """
     name = columns.tokens or "tokens"
-    tokens = list_of_texts(value(record, name, "tokens"), record, name)
+    plain = columns.text or "text"
+    if not labeled and not columns.tokens and not has(record, "tokens") and has(record, plain):
+        tokens = text(record, plain, "text").split()
+    else:
+        tokens = list_of_texts(value(record, name, "tokens"), record, name)
     if not tokens:
         raise UserError(f"{record.where}: nothing to parse: the sentence is empty")
     values: dict[str, Any] = {"id": str(record.fields.get("id", record.line))}

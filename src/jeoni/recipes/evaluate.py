@@ -10,17 +10,17 @@ from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_json
 from jeoni.data.catalog import DataConfig, Dataset, open_dataset
+from jeoni.data.kinds import KINDS
 from jeoni.evaluation import runner
 from jeoni.models import hub
 from jeoni.models.model import Model
 from jeoni.recipes import examples
 from jeoni.serving.predictor import task_of
+from jeoni.tasks import _find as tasks
 from jeoni.tasks._task import Task
 from jeoni.training import distributed
 
 Split = Literal["train", "dev", "test"]
-_LIKE = {("classification", "regression"), ("tagging", "dependency")}
-"""Tasks whose files look like those of others: the model tells which is meant."""
 
 
 def evaluate(
@@ -98,12 +98,37 @@ def opened(
     loaded.to(runtime.device(device))
     trained = loaded.settings.get("task")
     writes = trained == "text_to_text"  # which takes data of any task
-    dataset = open_dataset(config, task=trained if writes else None)
-    if config.name is None and (dataset.task, trained) in _LIKE:
-        dataset = open_dataset(config, task=trained)
+    if config.name is None:
+        dataset = _own(config, loaded, tasks.ours(task) if task else trained)
+    else:
+        dataset = open_dataset(config, task=trained if writes else None)
     writes = writes and dataset.task != "minimal_pairs"
     says = config.metric or dataset.card or dataset.task == "span_qa"
     own = says and (not writes or dataset.task == trained)
     defaults = {"metric": dataset.metric} if own else {}
     name = task or ("text_to_text" if writes else dataset.task)
     return task_of(loaded, name, settings or {}, defaults=defaults), dataset
+
+
+def _own(config: DataConfig, model: Model, reads: Any) -> Dataset:
+    """Files of one's own, which may look like those of several tasks: the model tells which is meant.
+
+    Args:
+        config: names them.
+        model: was trained for something.
+        reads: name of the task; if it is none of ours, it is guessed.
+    """
+    if reads not in KINDS:
+        return open_dataset(config)
+    unit = model.settings.get("unit") if reads == "tagging" else None
+    if unit == "character" and not (config.tokens or config.characters):
+        text = config.text or "characters | tokens | text"
+        config = config.model_copy(update={"characters": text})
+    dataset = open_dataset(config, task=reads)
+    first = dataset.split(next(iter(dataset.sources)))[0] if unit == "word" else None
+    if first is not None and "tokens" not in first.fields:
+        raise UserError(
+            f"{first.where}: characters, but this model tags words",
+            hint="data.tokens=COLUMN of lists of words, or data.text=COLUMN",
+        )
+    return dataset

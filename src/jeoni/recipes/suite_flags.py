@@ -13,8 +13,8 @@ STUCK = 0.97
 LEVEL = 0.1
 """Numbers that differ by less than this share of their mean error are all the same."""
 _ENOUGH = 6  # records of the training loss, to compare its first third with its last
-_SAID = ("index", "tags", "relations", "text")
-"""Where predictions of classes, tags, trees and spans have what they say."""
+_SAID = ("index", "tags", "relations", "text", "state")
+"""Where predictions of classes, tags, trees, spans and states have what they say."""
 
 
 def flags(folder: Path, results: Mapping[str, Any]) -> list[str]:
@@ -44,8 +44,8 @@ def _one_answer(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if key is None or all(row["score"] == 1 for row in rows):
         return
     answers = {answer for p in said for answer in _listed(p[key])}
-    if len(answers) == 1:
-        shown = said[0]["label"] if "label" in said[0] else answers.pop()
+    if len(answers) <= 1:  # none: the states of all turns are empty
+        shown = said[0]["label"] if "label" in said[0] else "".join(map(str, answers))
         yield f"one class predicted: {shown}" if shown != "" else "no answer predicted"
 
 

@@ -50,9 +50,18 @@ def trained(named: str, wanted: str) -> TaskType:
     return kind
 
 
+def ours(name: str) -> str | None:
+    """Which of our task types one of the user's own is made from; one of ours is itself."""
+    return name if ":" not in name else next(iter(_bases(find(name))), None)
+
+
+def _bases(kind: TaskType) -> list[str]:
+    known = {name: find(name).task for name in lookup.names(FOLDER)}
+    return [name for name, task in known.items() if issubclass(kind.task, task)]
+
+
 def _must_suit(kind: TaskType, named: str, wanted: str) -> None:
     """A task type of one's own that is made from another of ours is no good for this one."""
-    ours = {name: find(name).task for name in lookup.names(FOLDER)}
-    bases = [name for name, task in ours.items() if issubclass(kind.task, task)]
+    bases = _bases(kind)
     if bases and wanted not in bases:
         raise UserError(f"this model was trained for {named} ({bases[0]}), not for {wanted}")
