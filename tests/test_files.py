@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 
 from jeoni.base import rng
 from jeoni.base.errors import UserError
-from jeoni.base.files import decode, open_binary, read_json, replacing, write_json, write_text
+from jeoni.base.files import (
+    decode,
+    making,
+    open_binary,
+    read_json,
+    replacing,
+    write_json,
+    write_text,
+)
 
 BIG = os.urandom(100_000) + b"tail of the file" * 20_000
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -209,3 +217,41 @@ def test_drawing_from_one_leaves_the_other_alone() -> None:
     first = rng.generator("x", 1)
     first.random(100)
     assert rng.generator("x", 1).random() == rng.generator("x", 1).random()
+
+
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "inside" / "folder"
+
+    def broken_off(aside: Path) -> None:
+        write_text(aside / "a", "half")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), making(folder) as aside:
+        broken_off(aside)
+    assert list(folder.parent.iterdir()) == []
+    with making(folder) as aside:
+        write_text(aside / "a", "whole")
+        assert not folder.exists()
+    assert [(p.name, p.read_text()) for p in folder.iterdir()] == [("a", "whole")]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_of_two_that_make_a_folder_the_first_stays(tmp_path: Path) -> None:
+    with making(tmp_path / "folder") as aside:
+        write_text(aside / "a", "second")
+        write_text(tmp_path / "folder/a", "first")  # as another process does meanwhile
+    assert (tmp_path / "folder/a").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_a_file_in_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file")
+    with pytest.raises(NotADirectoryError), making(tmp_path / "folder") as aside:
+        write_text(aside / "a", "b")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"9" * 5000, b"{", b"\xff"])
+def test_json_that_is_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.json.*: not"):
+        read_json(tmp_path / "x.json")

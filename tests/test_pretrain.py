@@ -13,12 +13,15 @@ import objective_parts as parts
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
 from jeoni.data.batching import BatchConfig
+from jeoni.data.store_part import write_part
 from jeoni.data.token_store import TokenStore
 from jeoni.models import hub
 from jeoni.objectives._batches import StoreBatches
 from jeoni.objectives._sentinels import sentinels
-from jeoni.recipes import named, pretrain_pages
+from jeoni.recipes import named, pretrain_pages, texts
 from jeoni.recipes.pretrain import pretrain
+from jeoni.recipes.pretrain_settings import CorpusConfig, PretrainRecipe
+from jeoni.text.tokenizer import Tokenizer
 from jeoni.training import log
 
 SPEC = {"layers": 2, "hidden": 32, "heads": 2, "feed_forward": 64, "positions": 64}
@@ -307,6 +310,47 @@ def test_a_part_of_the_text(text: Path, tmp_path: Path) -> None:
         assert set(store.documents.tolist()) <= set(store.sentences.tolist())
     sentences = [set(np.diff(store.sentences).tolist()) for store in stores]
     assert sentences[1] <= sentences[0]
+
+
+def test_two_runs_that_make_the_same_part_at_once(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = PretrainRecipe(**settings(text, tmp_path / "run"))
+    whole = texts.open_texts(recipe).train
+    data = {**recipe.data.model_dump(), "fraction": 0.5}
+    half = recipe.model_copy(update={"data": CorpusConfig(**data)})
+    inodes = []
+
+    def slowly(store: TokenStore, folder: Path, fraction: float) -> None:
+        write_part(store, folder, fraction)
+        if not inodes:  # another process, which is faster
+            inodes.append(0)
+            inodes[0] = (texts._part(half, whole.folder) / "store.json").stat().st_ino
+
+    monkeypatch.setattr(texts, "write_part", slowly)
+    monkeypatch.setattr("os.getpid", iter(range(100)).__next__)
+    part = texts._part(half, whole.folder)
+    TokenStore(part).check()
+    assert (part / "store.json").stat().st_ino == inodes[0]
+    assert [p.name for p in part.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_tokenizer_that_was_half_written_is_made_again(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = PretrainRecipe(**settings(text, tmp_path / "run"))
+    save = Tokenizer.save
+
+    def killed(self: Tokenizer, folder: Path) -> None:
+        save(self, folder)
+        (folder / "tokenizer.json").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tokenizer, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        texts.open_texts(recipe)
+    monkeypatch.setattr(Tokenizer, "save", save)
+    assert texts.open_texts(recipe).tokenizer is not None
 
 
 def test_too_small_a_part(text: Path, tmp_path: Path) -> None:

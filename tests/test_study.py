@@ -140,3 +140,42 @@ def test_a_mistake_in_any_way_is_found_first(recipe: dict[str, Any]) -> None:
                 "tasks": {**recipe["tasks"], "last": {"train": {"epoks": 1}, "data": "nsmc"}},
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("ways", "tasks", "message"),
+    [
+        ({"last": {"objectives": "masked_ml"}}, {}, "no objective named 'masked_ml'.*masked_lm"),
+        ({"last": {"objectives": {"masked_lm": {"rat": 1}}}}, {}, "objectives.masked_lm: .*'rat'"),
+        (
+            {"last": {"model": "bert-L2-H127", "init": "random"}},
+            {},
+            "bert-L2-H127.*mean the preset",
+        ),
+        ({}, {"last": {"strategy": "frosen"}}, "no strategy named 'frosen'"),
+        ({}, {"last": {"task": "clasification"}}, "no task named 'clasification'"),
+        ({}, {"last": {"data": "nsmcc"}}, "no dataset named 'nsmcc'"),
+        ({}, {"last": {"data": {"train": "none.csv"}}}, "no file none.csv"),
+    ],
+)
+def test_a_name_that_is_none_is_found_first(
+    recipe: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    ways: dict[str, Any],
+    tasks: dict[str, Any],
+    message: str,
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("jeoni.recipes.pretrain._run", never)
+    data = recipe["tasks"]["toy"]["data"]
+    further = {name: {"data": data, **own} for name, own in tasks.items()}
+    changed = {"ways": {**recipe["ways"], **ways}, "tasks": {**recipe["tasks"], **further}}
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        study({**recipe, **changed})
+
+
+def test_the_same_seed_twice(recipe: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="seeds: 1 is given twice"):
+        study({**recipe, "seeds": [1, 2, 1]})

@@ -217,6 +217,8 @@ def test_a_test_split_without_labels_is_not_trained_for(
     [
         ({"only": "nsm"}, ["only", "'nsm'", "did you mean 'nsmc'?"]),
         ({"also": {"nscm": ["korsts"]}}, ["also", "'nscm'", "nsmc"]),
+        ({"also": {"nsmc": ["glue-sst2", "glue-sst2"]}}, ["also", "'glue-sst2' is scored already"]),
+        ({"also": {"nsmc": ["nsmc"]}}, ["also", "'nsmc' is scored already"]),
         ({"sets": {"nsmc": {}, "nothing-such": {}}}, ["no dataset named 'nothing-such'"]),
         ({"sets": {"nsmc": {"train": {"epoch": 1}}}}, ["nsmc", "'train.epoch'", "train.epochs"]),
         ({"sets": {"korsts": {}}}, ["suite toy: none of its data sets is at hand", "korsts:"]),
@@ -280,6 +282,8 @@ def of_class(index: int, label: str = "a") -> dict[str, Any]:
         ([(0.5, {"tags": ["O", "O"]}), (1, {"tags": ["O"]})], [], "one class predicted: O"),
         ([(0.5, {"tags": ["O", "B-PS"]}), (1, {"tags": ["O"]})], [], ""),
         ([(0, {"text": ""}), (0, {"text": ""})], [], "no answer predicted"),
+        ([(1, {"state": []}), (0, {"state": []})], [], "no answer predicted"),
+        ([(0, {"state": ["a-b-c"]}), (0, {"state": []})], [], "one class predicted: a-b-c"),
         ([(-1.0, {"value": 2.5}), (-2.0, {"value": 2.55})], [], "one number predicted: 2.52"),
         ([(-1.0, {"value": 0.5}), (-2.0, {"value": 4.5})], [], ""),
         ([(0, "of one's own"), (0, "of one's own")], [], ""),

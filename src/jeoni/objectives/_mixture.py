@@ -11,7 +11,7 @@ from torch import nn
 
 from jeoni.base import lookup
 from jeoni.base.batch import Batch, Loss
-from jeoni.base.config import parse
+from jeoni.base.config import Config, parse
 from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints
 from jeoni.data.token_store import TokenStore
@@ -20,6 +20,8 @@ from jeoni.objectives._draft import Noise
 from jeoni.objectives._objective import Objective, ObjectiveType
 
 FOLDER = "jeoni.objectives"
+Chosen = Mapping[str, float | Mapping[str, Any]]
+"""The objectives of a recipe: from name to weight, or to settings."""
 
 
 def find(name: str) -> ObjectiveType:
@@ -147,7 +149,7 @@ class Mixture:
         return found
 
 
-def build(chosen: Mapping[str, float | Mapping[str, Any]], model: Model, *, seed: int) -> Mixture:
+def build(chosen: Chosen, model: Model, *, seed: int) -> Mixture:
     """The objectives of a recipe on a model.
 
     Args:
@@ -158,9 +160,18 @@ def build(chosen: Mapping[str, float | Mapping[str, Any]], model: Model, *, seed
     Raises:
         UserError: no such objective or setting, or ones that cannot be combined.
     """
+    parts = []
+    for name, kind, config, weight in parsed(chosen):
+        objective = kind.objective(model=model, config=config, seed=seed)
+        parts.append(Weighted(name.rpartition(":")[2], objective, weight))
+    return Mixture(parts)
+
+
+def parsed(chosen: Chosen) -> list[tuple[str, ObjectiveType, Config, float]]:
+    """Name, type, settings and weight of each objective of a recipe; errors as of ``build``."""
     if not chosen:
         raise UserError("recipe: no objective", hint=f"known: {', '.join(lookup.names(FOLDER))}")
-    parts = []
+    found = []
     for name, given in chosen.items():
         settings = dict(given) if isinstance(given, Mapping) else {"weight": given}
         weight = settings.pop("weight", 1.0)
@@ -168,9 +179,8 @@ def build(chosen: Mapping[str, float | Mapping[str, Any]], model: Model, *, seed
             raise UserError(f"recipe: objectives.{name}: weight {weight!r} is no number above 0")
         kind = find(name)
         config = parse(kind.config, settings, where=f"recipe: objectives.{name}")
-        objective = kind.objective(model=model, config=config, seed=seed)
-        parts.append(Weighted(name.rpartition(":")[2], objective, float(weight)))
-    return Mixture(parts)
+        found.append((name, kind, config, float(weight)))
+    return found
 
 
 def _check(parts: Sequence[Weighted]) -> None:

@@ -65,6 +65,12 @@ class Cloze:
     answer: int
     without: tuple[int, int]
 
+    def moved(self, by: int) -> "Cloze":
+        """The same, so many places further on."""
+        spans = ((first + by, last + by) for first, last in (self.asked, self.blank, self.without))
+        asked, blank, without = spans
+        return Cloze(asked, blank, self.answer + by, without)
+
 
 class SpanSelection(Objective):
     """Find in a passage what a sentence leaves blank."""
@@ -145,27 +151,28 @@ class SpanSelection(Objective):
         """A blank whose answer the rest of the chunk has; or else, one whose sentence stays."""
         draw = noise.generator("span selection", index)
         start, stop = int(chunks.starts[index]), int(chunks.stops[index])
-        edges = [start, *chunks.breaks(start, stop).tolist(), stop]
+        chunk = (
+            np.asarray(chunks.store.ids[start:stop]),
+            np.asarray(chunks.store.words(start, stop)),
+        )
+        edges = [0, *(chunks.breaks(start, stop) - start).tolist(), stop - start]
         order = draw.permutation(len(edges) - 1)[: self.config.tries]
         for number in order.tolist():
             first, last = edges[number], edges[number + 1]
-            found = self._shared(chunks, start, stop, (first, last), nats, draw)
+            found = self._shared(*chunk, (first, last), nats, draw)
             if found is not None:
-                blank, answer = found
-                return Cloze(
-                    self._around(blank, first, last, stop - start), blank, answer, (first, last)
-                )
+                (blank, end), answer = found
+                asked = self._around((blank, end), first, last, stop - start)
+                return Cloze(asked, (blank, end), answer, (first, last)).moved(start)
         first, last = edges[order[0]], edges[order[0] + 1]
-        blank = self._words(chunks, first, last, draw)
-        return Cloze(
-            self._around(blank, first, last, stop - start), blank, blank[0], (first, first)
-        )
+        span = self._words(chunk[1][first:last], first, last, draw)
+        asked = self._around(span, first, last, stop - start)
+        return Cloze(asked, span, span[0], (first, first)).moved(start)
 
     def _shared(
         self,
-        chunks: Chunks,
-        start: int,
-        stop: int,
+        ids: Ints,
+        words: Bools,
         sentence: tuple[int, int],
         nats: NDArray[np.float64],
         draw: np.random.Generator,
@@ -176,13 +183,11 @@ class SpanSelection(Objective):
         probability of as much as it tells.
         """
         first, last = sentence
-        ids = np.asarray(chunks.store.ids[start:stop])
-        words = np.asarray(chunks.store.words(start, stop))
-        asked, outside = np.arange(first - start, last - start), np.ones(len(ids), np.bool_)
+        asked, outside = np.arange(first, last), np.ones(len(ids), np.bool_)
         outside[asked] = False
         if not outside.any():
             return None
-        lengths = _agreement(ids, outside, first - start, last - start, self.config.longest)
+        lengths = _agreement(ids, outside, first, last, self.config.longest)
         lengths[~words[asked]] = 0
         lengths[:, ~(words & outside)] = 0
         best = lengths.argmax(1)
@@ -196,13 +201,13 @@ class SpanSelection(Objective):
             return None
         chosen = int(draw.choice(len(asked), p=value / value.sum()))
         begin = first + chosen
-        return (begin, begin + int(size[chosen])), start + int(best[chosen])
+        return (begin, begin + int(size[chosen])), int(best[chosen])
 
     def _words(
-        self, chunks: Chunks, first: int, last: int, draw: np.random.Generator
+        self, words: Bools, first: int, last: int, draw: np.random.Generator
     ) -> tuple[int, int]:
         """One to three words of a sentence, of at most ``longest`` tokens."""
-        begins = np.flatnonzero(chunks.store.words(first, last))
+        begins = np.flatnonzero(words)
         begins = begins if len(begins) else np.array([0])
         place = int(draw.integers(len(begins)))
         edges = [*begins.tolist(), last - first]

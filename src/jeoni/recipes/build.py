@@ -96,6 +96,17 @@ def task(
     return kind.task(model=start, config=config, seed=seed)
 
 
+def check_start(recipe: Start) -> None:
+    """See that the model to start from is there.
+
+    Raises:
+        UserError: it is neither a preset nor a checkpoint.
+    """
+    presets = hub.presets(recipe.family)
+    if recipe.model not in presets or Path(recipe.model).exists():
+        located(recipe.model, list(presets))
+
+
 def located(name: str, presets: list[str]) -> Path:
     """The model's folder or file; a name that is none may be a preset with a slip in it."""
     if hub.knowing(name) is not None:
@@ -133,7 +144,7 @@ def _check_room(
 
 def edit(recipe: FinetuneRecipe, start: Model, *, seed: int) -> None:
     """What the strategy does to a model before the task puts its head on it."""
-    strategy, config = _strategy(recipe)
+    strategy, config = chosen_strategy(recipe)
     restore(start)
     if strategy.edit is not None:
         strategy.edit(start, config, seed)
@@ -141,11 +152,12 @@ def edit(recipe: FinetuneRecipe, start: Model, *, seed: int) -> None:
 
 def groups(recipe: FinetuneRecipe, start: Model) -> list[ParamGroup]:
     """Parameter groups as the strategy makes them."""
-    strategy, config = _strategy(recipe)
+    strategy, config = chosen_strategy(recipe)
     return strategy.groups(start, config)
 
 
-def _strategy(recipe: FinetuneRecipe) -> tuple[Strategy, Config]:
+def chosen_strategy(recipe: FinetuneRecipe) -> tuple[Strategy, Config]:
+    """The strategy of a recipe, and its settings; a UserError, if there is none such."""
     settings = {k: v for k, v in recipe.strategy.items() if k != "name"}
     name = recipe.strategy["name"]
     name = "full" if name == "auto" else name
@@ -161,7 +173,17 @@ def _tokenizer(config: TokenizerConfig, dataset: Dataset | None) -> Tokenizer:
         return Tokenizer.from_vocab(path, config.lowercase)
     if dataset is None:
         raise UserError("recipe: no tokenizer", hint="tokenizer.path=FOLDER")
-    names = ("text", "pair", "question", "context", "choices", "source", "target", "answer")
+    names = (
+        "text",
+        "pair",
+        "question",
+        "context",
+        "choices",
+        "source",
+        "target",
+        "answer",
+        "turns",
+    )
     rows = dataset.split("train")
     found = (row.fields[name] for row in rows for name in names if name in row.fields)
     texts = (text for value in found for text in (value if isinstance(value, list) else [value]))

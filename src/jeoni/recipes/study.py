@@ -13,9 +13,13 @@ from jeoni.base import lookup
 from jeoni.base.config import Config, gather, parse
 from jeoni.base.errors import UserError
 from jeoni.base.files import write_json
+from jeoni.data.catalog import open_dataset
+from jeoni.objectives import _mixture
+from jeoni.recipes import build, grid, named, study_pages
 from jeoni.recipes import finetune as finetuning
-from jeoni.recipes import grid, named, study_pages
 from jeoni.recipes import pretrain as pretraining
+from jeoni.recipes.settings import Seeds
+from jeoni.tasks import _find as tasks
 
 SCRATCH = "from scratch"
 
@@ -54,7 +58,7 @@ class StudyRecipe(Config):
     common: dict[str, Any] = Field(default_factory=dict)
     ways: dict[str, dict[str, Any]] = Field(min_length=1)
     tasks: dict[str, dict[str, Any]] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    seeds: Seeds = (1, 2, 3)
     scratch: bool = True
     claims: tuple[Claim, ...] = ()
     out: str = "runs/study"
@@ -107,6 +111,10 @@ def study(recipe: str | Path | Mapping[str, Any], *overrides: str, **settings: A
         Interrupted: Ctrl-C or SIGTERM; what was done is kept.
     """
     full = resolve(recipe, overrides, settings)
+    for (
+        task
+    ) in full.tasks.values():  # data that are not at hand, too, are not found missing hours later
+        open_dataset(finetuning.resolve({**task, "model": ""}, [], {}).data)
     folder = Path(full.out)
     scores = list(_scores(full, folder))
     table = _table(scores)
@@ -125,13 +133,18 @@ def study(recipe: str | Path | Mapping[str, Any], *overrides: str, **settings: A
 def resolve(
     recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], settings: Mapping[str, Any]
 ) -> StudyRecipe:
-    """The validated recipe; claims must be about ways and tasks that are there."""
+    """The validated recipe: all that it names is there, and claims are about its ways and tasks."""
     values, where = gather(named.found(recipe, named.STUDIES), overrides, settings)
     full = parse(StudyRecipe, values, where=where)
     for way in full.ways:  # a mistake in the last one is not found hours later
-        pretraining.resolve(_settings(full, way), [], {})
+        own = pretraining.resolve(_settings(full, way), [], {})
+        _mixture.parsed(own.objectives)
+        build.check_start(own)
     for settings_of_task in full.tasks.values():
-        finetuning.resolve({**settings_of_task, "model": ""}, [], {})
+        task = finetuning.resolve({**settings_of_task, "model": ""}, [], {})
+        build.chosen_strategy(task)
+        if task.task["name"] != "auto":
+            tasks.find(task.task["name"])
     ways = [*full.ways, *from_scratch(full)]
     for claim in full.claims:
         for name, known in (

@@ -117,10 +117,15 @@ def resolve(
             if name not in recipe.sets:
                 hint = lookup.suggest(name, list(recipe.sets))
                 raise UserError(f"{where}: {key}: the suite has no {name!r}", hint=hint)
+    scored = [name for own in recipe.sets for name in recipe.scored(own)]
+    if twice := [name for name in scored if scored.count(name) > 1]:
+        raise UserError(
+            f"{where}: also: {twice[0]!r} is scored already", hint="each data set has one place"
+        )
     for name in recipe.sets:
         parse(FinetuneRecipe, recipe.settings(name), where=f"{where}: {name}")
-        for scored in recipe.scored(name):
-            known = parse(DataConfig, recipe.data(scored), where=f"{where}: {scored}: data").name
+        for other in recipe.scored(name):
+            known = parse(DataConfig, recipe.data(other), where=f"{where}: {other}: data").name
             if known is not None:
                 cards.card(known)
     return recipe

@@ -10,6 +10,7 @@ from typing import Any
 
 from jeoni.base import rng
 from jeoni.base.errors import UserError
+from jeoni.base.files import making
 from jeoni.data.prepare.pipeline import prepare
 from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.data.store_part import write_part
@@ -114,7 +115,8 @@ def _part(recipe: PretrainRecipe, whole: Path) -> Path:
     mark = f"{rng.derive((whole / MARK).read_text(encoding='utf-8'), str(fraction)):x}"[:8]
     place = recipe.folder().parent / "texts" / f"{whole.parent.name}-part-{mark}"
     if distributed.rank() == 0 and not place.exists():
-        write_part(store, place, fraction)
+        with making(place) as aside:
+            write_part(store, aside, fraction)
     return _there(place, MARK)
 
 
@@ -153,7 +155,7 @@ def _tokenizer(recipe: PretrainRecipe, inputs: list[str], like: str | None, plac
     if like is None:
         if add and not folder.is_dir():
             own = Tokenizer.from_folder(_start(recipe))
-            extended(own, Corpus(inputs, sample=SAMPLE), add).save(folder)
+            _save(extended(own, Corpus(inputs, sample=SAMPLE), add), folder)
         return folder if add else _start(recipe)
     if add:
         raise UserError(
@@ -173,5 +175,10 @@ def _tokenizer(recipe: PretrainRecipe, inputs: list[str], like: str | None, plac
             lowercase=recipe.tokenizer.lowercase,
             show=True,
         )
-        learned.save(folder)
+        _save(learned, folder)
     return folder
+
+
+def _save(tokenizer: Tokenizer, folder: Path) -> None:
+    with making(folder) as aside:
+        tokenizer.save(aside)

@@ -79,6 +79,8 @@ def prepare(
         return Prepared(out, read_json(out / "report.json"))
     count = workers or _cores()
     with folder.locked(out / "work"), stop_request() as request:
+        if (out / "report.json").is_file():  # by another process, since it was looked for
+            return Prepared(out, read_json(out / "report.json"))
         tokenizer.save(out / "tokenizer")
         parts = Making(config, out, found, show).run(count, request)
         copies = _find_copies(config, parts, out / "work", show)
