@@ -81,6 +81,20 @@ def test_without_bias() -> None:
     assert bias.grad is None
 
 
+@pytest.mark.parametrize("chunk", [50, 128])
+def test_rows_that_count_differently(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "ROWS", chunk)
+    given = parts(130, 40)
+    weights = torch.rand(130, generator=torch.Generator().manual_seed(1)) * 2
+    logits = linear(given["features"], given["table"], given["bias"])
+    expected = (cross_entropy(logits, given["targets"], reduction="none") * weights).sum()
+    right = gradients(expected, given)
+    found, _ = vocabulary_loss(**given, weights=weights)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, gradient in gradients(found, given).items():
+        assert torch.allclose(gradient, right[name], rtol=1e-4, atol=1e-5), name
+
+
 @pytest.mark.parametrize("frozen", ["features", "table", "bias"])
 def test_what_wants_no_gradient_gets_none(frozen: str) -> None:
     given = parts(70, 40)

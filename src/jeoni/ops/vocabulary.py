@@ -24,6 +24,7 @@ def vocabulary_loss(
     targets: Tensor,
     *,
     pick: Pick = "none",
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sum of the negative log-likelihoods of ``targets`` under ``softmax(features @ table.T + bias)``.
 
@@ -36,6 +37,7 @@ def vocabulary_loss(
         targets: token ids ``[n]``.
         pick: also a token for each row: the ``best`` one, or one drawn from the distribution by what is
             given for it, random numbers in [0, 1), float64 ``[n]``.
+        weights: how much each row counts, float32 ``[n]``; by default all alike.
 
     Returns:
         The loss, a float32 scalar, and the tokens picked ``[n]`` (empty for ``none``).
@@ -46,7 +48,7 @@ def vocabulary_loss(
         dtype = torch.get_autocast_dtype(kind)
     with torch.autocast(kind, enabled=False):
         learns = torch.is_grad_enabled()
-        loss, picked = _Loss.apply(features, table, bias, targets, pick, dtype, learns)  # type: ignore[no-untyped-call]
+        loss, picked = _Loss.apply(features, table, bias, targets, pick, dtype, learns, weights)  # type: ignore[no-untyped-call]
     return loss, picked
 
 
@@ -61,6 +63,7 @@ class _Loss(torch.autograd.Function):
         pick: Pick,
         dtype: torch.dtype,
         learns: bool,
+        weights: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         x, words = features.to(dtype), table.to(dtype)
         shift = None if bias is None else bias.to(dtype)
@@ -74,7 +77,8 @@ class _Loss(torch.autograd.Function):
             rows = slice(first, first + ROWS)
             logits = torch.nn.functional.linear(x[rows], words, shift)
             lots = pick[rows] if isinstance(pick, Tensor) else pick
-            total += _through(logits, targets[rows], lots, picked, d_bias, learns=learns)
+            shares = None if weights is None else weights[rows]
+            total += _through(logits, targets[rows], lots, picked, d_bias, shares, learns=learns)
             if d_x is None:
                 continue
             torch.mm(logits, words, out=d_x[rows])
@@ -93,13 +97,13 @@ class _Loss(torch.autograd.Function):
         d_x, d_words, d_bias = ctx.saved_tensors
         of_features, of_table = ctx.kinds
         if d_words is None:  # no rows
-            return (None,) * 7
+            return (None,) * 8
         found = [
             d_x.to(of_features).mul_(grad.to(of_features)) if ctx.needs_input_grad[0] else None,
             d_words.to(of_table).mul_(grad.to(of_table)) if ctx.needs_input_grad[1] else None,
             d_bias * grad if d_bias is not None and ctx.needs_input_grad[2] else None,
         ]
-        return (*found, None, None, None, None)
+        return (*found, None, None, None, None, None)
 
 
 def _through(
@@ -108,6 +112,7 @@ def _through(
     pick: Pick,
     picked: list[Tensor],
     d_bias: Tensor | None,
+    weights: Tensor | None,
     *,
     learns: bool,
 ) -> Tensor:
@@ -119,13 +124,17 @@ def _through(
         odds = torch.softmax(own, -1, dtype=torch.float32)
         # From the likeliest token's odds, which cannot be too small for a logarithm.
         behind = own.gather(1, wanted).float() - own.amax(-1, keepdim=True).float()
-        total -= (behind + odds.amax(-1, keepdim=True).log()).sum()
+        likely = behind + odds.amax(-1, keepdim=True).log()
+        share = None if weights is None else weights[first : first + size, None]
+        total -= (likely if share is None else likely * share).sum()
         if isinstance(pick, Tensor):
             picked.append(_drawn(odds, pick[first : first + size, None]))
         elif pick == "best":
             picked.append(own.argmax(-1))
         if learns:
             odds.scatter_add_(1, wanted, torch.full_like(behind, -1.0))
+            if share is not None:
+                odds *= share
             own.copy_(odds)
             if d_bias is not None:
                 d_bias += odds.sum(0)

@@ -14,9 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
-from jeoni.base.config import Config
 from jeoni.base.errors import UserError
-from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.data.standard import label_index
@@ -24,23 +22,21 @@ from jeoni.metrics.labels import confusion, label_scores
 from jeoni.models.heads import classification_head
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Confusion, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType, Verdict
-from jeoni.tasks._texts import HEAD, encode_texts, shown
+from jeoni.tasks._task import Encoded, Scores, Sums, TaskType, Verdict
+from jeoni.tasks._texts import HEAD, JudgedConfig, TextTask, judged_features, shown
 
 
-class ClassificationConfig(Config):
+class ClassificationConfig(JudgedConfig):
     """Settings of the classification task.
 
     Attributes:
         labels: class names in the order of their indices; the data set gives them if this does not.
-        max_length: longest sequence in tokens; longer texts are cut at the end.
         class_weights: weight of each class in the loss, in the order of the labels; 0 leaves it out.
         metric: the figure that counts; the data set gives it if this does not. ``f1`` is that of the
             second of two classes.
     """
 
     labels: tuple[str, ...] | None = None
-    max_length: int = Field(128, ge=1)
     class_weights: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = None
     metric: Literal["accuracy", "macro_f1", "f1", "matthews_corrcoef"] = "accuracy"
 
@@ -54,7 +50,7 @@ class LabelPrediction:
     label: str
 
 
-class Classification(Task[list[float], LabelPrediction]):
+class Classification(TextTask[list[float], LabelPrediction]):
     """One label a text (or pair of texts)."""
 
     config: ClassificationConfig
@@ -79,7 +75,8 @@ class Classification(Task[list[float], LabelPrediction]):
                 f"task.class_weights: {len(weights)} weights for {len(self.labels)} labels"
             )
         self.weights = None if weights is None else torch.tensor(weights)
-        head = self.model.keep_head(HEAD)
+        self.prepare()
+        head = self.keep_head()
         names = self.model.labels or []
         unnamed = all(name == f"LABEL_{number}" for number, name in enumerate(names))
         same = unnamed or names == self.labels
@@ -93,14 +90,20 @@ class Classification(Task[list[float], LabelPrediction]):
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Texts to ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; targets ``label [n]``."""
         targets = {"label": [label_index(r, self.labels) for r in records]} if labeled else {}
-        sequences, notes = encode_texts(self.model, records, self.config.max_length)
-        ids, segments = [e.ids for e in sequences], [e.segments for e in sequences]
-        return Encoded(records, Features.of(ids, segments, targets=targets), notes)
+        features, notes = judged_features(self, records, targets, both=self.config.both_orders)
+        return Encoded(records, features, notes)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """``[B, classes]``."""
-        result: Tensor = self.model.heads[HEAD](self.model(batch), batch)
-        return result
+    def judged(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """``[n, classes]``; of both orders of a pair the sum."""
+        result: Tensor = self.model.heads[HEAD](hidden, batch)
+        return result.view(-1, 2, len(self.labels)).sum(1) if self.config.both_orders else result
+
+    def shares(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """An example counts with the weight of its class."""
+        sizes, ones = super().shares(batch)
+        if self.weights is None:
+            return sizes, ones
+        return sizes, self.weights.to(ones.device)[batch.targets["label"]]
 
     def loss(self, logits: Tensor, batch: Batch) -> Loss:
         """Cross-entropy; with class weights the count is the sum of the targets' weights."""
@@ -174,7 +177,7 @@ class Classification(Task[list[float], LabelPrediction]):
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
-        return {"task": "classification", **self.config.model_dump(), "labels": self.labels}
+        return {"task": "classification", **self.own_settings(), "labels": self.labels}
 
 
 Floats = NDArray[np.float64]

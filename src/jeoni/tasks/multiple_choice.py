@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
-from jeoni.base.config import Config
 from jeoni.data.batching import Features, Grouped
 from jeoni.data.catalog import Dataset
 from jeoni.data.choices import choice_index
@@ -23,20 +21,14 @@ from jeoni.metrics.choices import multiple_choice
 from jeoni.metrics.labels import confusion
 from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import Confusion, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
-from jeoni.tasks._texts import encode_texts, one_output, output
+from jeoni.tasks._task import Encoded, Scores, TaskType, Verdict
+from jeoni.tasks._texts import TextsConfig, TextTask, one_output, output
 
 SHOWN = 12
 
 
-class MultipleChoiceConfig(Config):
-    """Settings of multiple choice.
-
-    Attributes:
-        max_length: longest sequence (text and one choice) in tokens; longer texts are cut at the end.
-    """
-
-    max_length: int = Field(128, ge=1)
+class MultipleChoiceConfig(TextsConfig):
+    """Settings of multiple choice; a sequence is the text and one choice."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class ChoicePrediction:
     probabilities: tuple[float, ...]
 
 
-class MultipleChoice(Task[list[float], ChoicePrediction]):
+class MultipleChoice(TextTask[list[float], ChoicePrediction]):
     """One of several choices."""
 
     main_metric = "accuracy"
@@ -56,7 +48,7 @@ class MultipleChoice(Task[list[float], ChoicePrediction]):
 
     def attach(self, seed: int) -> None:
         """Use the checkpoint's head if it is one of multiple choice, else a fresh one."""
-        one_output(self.model, "multiple_choice", seed)
+        one_output(self, "multiple_choice", seed)
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Each choice to ``[CLS] text [SEP] choice [SEP]``; targets ``label [n]``, ``choices [n]``.
@@ -69,14 +61,19 @@ class MultipleChoice(Task[list[float], ChoicePrediction]):
             for r in records
             for choice in r.fields["choices"]
         ]
-        encodings, notes = encode_texts(self.model, pairs, self.config.max_length)
-        sequences = Features.of([e.ids for e in encodings], [e.segments for e in encodings])
+        (ids, segments), notes = self.sequences(pairs)
+        sequences = Features.of(ids, segments)
         targets = {"label": [choice_index(r) for r in records], "choices": sizes} if labeled else {}
         return Encoded(records, Grouped.together(sequences, sizes, **targets), notes)
 
-    def logits(self, batch: Batch) -> Tensor:
+    def judged(self, hidden: Tensor, batch: Batch) -> Tensor:
         """The score of each choice of all examples, ``[B]``."""
-        return output(self.model, batch)
+        return output(self.model, hidden, batch)
+
+    def shares(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """An example has as many sequences as choices."""
+        sizes = batch.targets["choices"]
+        return sizes, torch.ones(len(sizes), device=sizes.device)
 
     def loss(self, logits: Tensor, batch: Batch) -> Loss:
         """Cross-entropy over the choices of each example."""
@@ -153,7 +150,7 @@ class MultipleChoice(Task[list[float], ChoicePrediction]):
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
-        return {"task": "multiple_choice", **self.config.model_dump()}
+        return {"task": "multiple_choice", **self.own_settings()}
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:

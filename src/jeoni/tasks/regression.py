@@ -15,24 +15,21 @@ from pydantic import Field
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
-from jeoni.base.config import Config
-from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.data.standard import label_number
 from jeoni.metrics.regression import regression_scores
 from jeoni.report.sections import Points, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Sums, Task, TaskType
-from jeoni.tasks._texts import encode_texts, one_output, output, shown
+from jeoni.tasks._task import Encoded, Scores, Sums, TaskType
+from jeoni.tasks._texts import JudgedConfig, TextTask, judged_features, one_output, output, shown
 
 SHOWN = 12
 
 
-class RegressionConfig(Config):
+class RegressionConfig(JudgedConfig):
     """Settings of regression.
 
     Attributes:
-        max_length: longest sequence in tokens; longer texts are cut at the end.
         threshold: from here on a number counts as "yes" in the binary view (KLUE STS: 3 of 5); None for
             no such view.
         metric: the figure that counts; the data set gives it if this does not.
@@ -40,7 +37,6 @@ class RegressionConfig(Config):
             data, which is a long way for small steps from 0.
     """
 
-    max_length: int = Field(128, ge=1)
     threshold: float | None = 3.0
     metric: Literal["pearson", "spearman"] = "pearson"
     start: float = Field(0.0, allow_inf_nan=False)
@@ -53,7 +49,7 @@ class NumberPrediction:
     value: float
 
 
-class Regression(Task[float, NumberPrediction]):
+class Regression(TextTask[float, NumberPrediction]):
     """One number a text (or pair of texts)."""
 
     config: RegressionConfig
@@ -61,18 +57,18 @@ class Regression(Task[float, NumberPrediction]):
     def attach(self, seed: int) -> None:
         """Use the checkpoint's head if it is one of regression, else a fresh one."""
         self.main_metric = self.config.metric
-        one_output(self.model, "regression", seed, start=self.config.start)
+        one_output(self, "regression", seed, start=self.config.start)
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Texts as for classification; targets ``value [n]``."""
         targets = {"value": [label_number(r) for r in records]} if labeled else {}
-        sequences, notes = encode_texts(self.model, records, self.config.max_length)
-        ids, segments = [e.ids for e in sequences], [e.segments for e in sequences]
-        return Encoded(records, Features.of(ids, segments, targets=targets), notes)
+        features, notes = judged_features(self, records, targets, both=self.config.both_orders)
+        return Encoded(records, features, notes)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """``[B]``."""
-        return output(self.model, batch)
+    def judged(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """``[n]``; of both orders of a pair the sum."""
+        found = output(self.model, hidden, batch)
+        return found.view(-1, 2).sum(1) if self.config.both_orders else found
 
     def loss(self, logits: Tensor, batch: Batch) -> Loss:
         """Squared errors."""
@@ -132,7 +128,7 @@ class Regression(Task[float, NumberPrediction]):
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
-        return {"task": "regression", **self.config.model_dump()}
+        return {"task": "regression", **self.own_settings()}
 
 
 def _moments(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
