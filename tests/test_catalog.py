@@ -73,6 +73,8 @@ METRICS = {
     "multiple_choice": {"accuracy"},
     "span_qa": {"squad_v1", "squad_v2", "korquad_v1", "klue_mrc"},
     "dialogue_state": {"joint_goal_accuracy"},
+    "text_to_text": {"nq_open", "trivia_qa", "bleu", "chrf", "rouge", "final_number"},
+    "minimal_pairs": {"minimal_pairs"},
 }
 
 

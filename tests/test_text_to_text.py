@@ -333,3 +333,92 @@ def test_a_run_learns_and_is_used(run: FinetuneResult, data: Path, jeoni: Run) -
 def test_hub_layout(run: FinetuneResult) -> None:
     model = hub.load(run.folder)
     assert list(model.heads) == ["language_model"]
+
+
+# Published formats
+
+
+def test_triviaqa_as_it_is_published(tmp_path: Path) -> None:
+    """Made for the test in the layout of ``unfiltered-web-dev.json``."""
+    answers = {
+        "Value": "The Thames",
+        "NormalizedAliases": ["thames", "river thames"],
+        "Aliases": ["x"],
+    }
+    item = {
+        "Question": "Which river runs through London?", "QuestionId": "q_1", "Answer": answers,
+        "SearchResults": [{"Title": "t", "Rank": 1}], "EntityPages": [], "QuestionSource": "s",
+    }  # fmt: skip
+    whole = {"Data": [item], "Domain": "unfiltered-web", "Version": 1.0, "VerifiedEval": False}
+    folder = tmp_path / "triviaqa"
+    folder.mkdir()
+    (folder / "unfiltered-web-dev.json").write_text(json.dumps(whole))
+    bare = {k: v for k, v in item.items() if k != "Answer"}
+    (folder / "unfiltered-web-test-without-answers.json").write_text(json.dumps({"Data": [bare]}))
+    dataset = open_dataset(DataConfig(name="triviaqa", root=str(tmp_path)))
+    found = from_data(dataset)
+    assert found == {
+        "source": "{question}", "target": "{target}", "references": "{answers}",
+        "metric": "trivia_qa", "units": "words",
+    }  # fmt: skip
+    task = make(**found)
+    records = dataset.split("dev")
+    assert "SearchResults" not in records[0].fields
+    encoded = task.encode(records)
+    written = task.model.tokenizer.encode("The Thames").ids
+    assert encoded.features.batch([0]).targets["written"].tolist() == written
+    scores = task.score(encoded, task.combine(encoded, ["river-thames"]))
+    assert scores.values["exact_match"] == 100
+    assert len(task.encode(dataset.split("test"), labeled=False).prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "rows", "source", "written"),
+    [
+        ("nq-open", "NQ-open.dev.jsonl", [{"question": "q", "answer": ["a", "b"]}], "q", "a"),
+        ("gsm8k", "test.jsonl", [{"question": "q", "answer": "x\n#### 4"}], "q", "x\n#### 4"),
+        (
+            "chatbot-ko",
+            "ChatbotData.csv",
+            "Q,A,label\n안녕,반가워요,0\n잘,가,0\n",
+            "안녕",
+            "반가워요",
+        ),
+    ],
+)
+def test_published_files(
+    name: str, file: str, rows: Any, source: str, written: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    path = tmp_path / name / file
+    if isinstance(rows, str):
+        path.write_text(rows, encoding="utf-8")
+    else:
+        lines(path, rows)
+    dataset = open_dataset(DataConfig(name=name, root=str(tmp_path)))
+    record = next(
+        r for split in dataset.sources for r in dataset.split(split) if source in str(r.fields)
+    )
+    found = from_data(dataset)
+    assert _templates.one(found["source"], record) == source
+    assert _templates.each(found["target"], record, {})[0] == written
+
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+AT_HAND = {"webquestions": 3023, "gsm8k": 6726, "chatbot-ko": 10640, "petitions-ko-title": 2634}
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no data at {SHARED}")
+@pytest.mark.parametrize("name", ["koen-news", "enko-news", "nq-open", *AT_HAND])
+def test_data_at_hand(name: str) -> None:
+    dataset = open_dataset(DataConfig(name=name, root=str(SHARED)))
+    records = dataset.split(next(iter(dataset.sources)))
+    assert len(records) == AT_HAND.get(name, len(records))
+    found = from_data(dataset)
+    assert found["metric"] == dataset.metric
+    assert found["units"] == (
+        "characters" if name in ("enko-news", "chatbot-ko", "petitions-ko-title") else "words"
+    )
+    for record in records[:50]:
+        assert _templates.one(found["source"], record)
+        assert _templates.each(found["target"], record, {})

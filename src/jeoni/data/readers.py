@@ -21,7 +21,8 @@ from jeoni.data.squad_json import squad_records
 def read(path: Path, *, format: str | None = None, bad: Bad = refuse) -> Iterator[Record]:
     """The records of a file, one after the other.
 
-    - ``json``: the layout of SQuAD and KorQuAD (see ``squad_records``), or a list of objects.
+    - ``json``: the layout of SQuAD and KorQuAD (see ``squad_records``), or a list of objects, also under
+      ``Data`` (TriviaQA).
     - ``jsonl``: one object a line.
     - ``csv``, ``tsv``: the first line names the columns; all values are text. In a TSV quotes are
       quoting where every cell with a quote in it is properly quoted; else they are text, so that a
@@ -87,8 +88,10 @@ def _json(path: Path) -> Iterator[Found]:
     data = read_json(path)
     if isinstance(data, dict) and "data" in data:
         yield from squad_records(data, path.name)
-    elif isinstance(data, list):
-        for number, item in enumerate(data, 1):
+        return
+    items = data.get("Data") if isinstance(data, dict) else data  # as in TriviaQA
+    if isinstance(items, list):
+        for number, item in enumerate(items, 1):
             yield attempt(_object, item, path, number, "item")
     else:
         raise UserError(

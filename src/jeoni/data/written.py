@@ -23,7 +23,14 @@ def written_fields(record: Record, columns: Columns, labeled: bool) -> dict[str,
         for role, column in named.items()
         if labeled or has(record, column)
     }
-    return record.fields | found
+    return {name: value for name, value in record.fields.items() if _says(value)} | found
+
+
+def _says(value: Any) -> bool:
+    """Whether a template may ask for it: what search engines found (TriviaQA) is more than all the rest."""
+    return not isinstance(value, list) or not any(
+        isinstance(member, dict) and "text" not in member for member in value
+    )
 
 
 def pair_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
