@@ -1,6 +1,6 @@
 """``jeoni predict``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,10 @@ def predict(
     out: Annotated[
         str | None, typer.Option(help="Write to this file, not to the terminal.")
     ] = None,
+    glue: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Write what GLUE's server wants to this folder."),
+    ] = None,
 ) -> None:
     """Say what a trained model predicts for the examples of a file.
 
@@ -33,6 +37,14 @@ def predict(
 
         JEONI_DATA=FOLDER jeoni predict --model runs/RUN --data korsts \\
             --out scores.jsonl
+
+    [bold]GLUE[/bold]
+
+    With the folder of a suite as the model, the best run of each data set
+    predicts its test set; with --data, a single model.
+
+        JEONI_DATA=FOLDER jeoni predict --model runs/suite-glue-MODEL \\
+            --glue submission
     """
     from json import dumps
 
@@ -40,6 +52,9 @@ def predict(
     from jeoni.recipes.predict import predict as run
 
     values, options = chosen(settings, data, split)
+    if glue is not None:
+        _submit(model, glue, values)
+        return
     rows = run(
         model,
         values,
@@ -52,3 +67,17 @@ def predict(
     if out is None:
         for row in rows:
             typer.echo(dumps(row, ensure_ascii=False, default=str))
+
+
+def _submit(model: str, out: str, values: dict[str, Any]) -> None:
+    from jeoni.base.errors import UserError
+    from jeoni.cli import show
+    from jeoni.recipes.glue import submit
+
+    if other := values.keys() - {"name", "root"}:
+        raise UserError(f"data.{sorted(other)[0]}: --glue takes the test files of GLUE as they are")
+    done = submit(model, out, data=values.get("name"), root=values.get("root"))
+    show.table("Written", ("data set", "file"), [(k, str(v)) for k, v in done.files.items()])
+    if done.absent:
+        show.table("Not in the archive", ("data set", "why"), list(done.absent.items()))
+    typer.echo(f"{done.archive} (the server wants all eleven files)")

@@ -45,6 +45,20 @@ class Published(Config):
     scores: Mapping[str, Mapping[str, float]]
 
 
+class Submission(Config):
+    """What a server wants predictions of, and how.
+
+    Attributes:
+        file: name of the file of predictions.
+        test: names of the file of examples without labels, as in ``Card.splits``; by default those of test.
+        words: what the server calls the labels, in the order of the card's; None for numbers.
+    """
+
+    file: str
+    test: tuple[str, ...] = ()
+    words: tuple[str, ...] | None = None
+
+
 class Card(Config):
     """What is known about a dataset without its files.
 
@@ -58,6 +72,7 @@ class Card(Config):
         formats: how to read files with other endings than usual, by ending.
         ontology: names of the file that lists the values of each slot of a dialogue's state.
         published: scores to compare with.
+        submission: what GLUE's server wants.
         hf: name on the Hugging Face hub.
         package: the files come with jeoni.
     """
@@ -75,6 +90,7 @@ class Card(Config):
     formats: Mapping[str, str] = {}
     ontology: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    submission: Submission | None = None
     hf: str | None = None
     package: bool = False
 

@@ -1,0 +1,211 @@
+"""Predictions for GLUE's server: its test files as they are published, its words, an archive."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from jeoni.base.errors import UserError
+from jeoni.base.files import write_json
+from jeoni.data import cards
+from jeoni.data.catalog import DataConfig, open_dataset
+from jeoni.recipes.glue import submit
+from jeoni.recipes.predict import predict
+from jeoni.recipes.suite_table import Score
+from jeoni.tasks import _find as tasks
+from shell import Run, user_error
+
+OFFICIAL = {
+    "CoLA": "glue-cola", "SST-2": "glue-sst2", "MRPC": "glue-mrpc", "STS-B": "glue-stsb",
+    "QQP": "glue-qqp", "MNLI-m": "glue-mnli", "MNLI-mm": "glue-mnli-mm", "QNLI": "glue-qnli",
+    "RTE": "glue-rte", "WNLI": "glue-wnli", "AX": "glue-ax",
+}  # fmt: skip
+FILES: dict[str, Sequence[Sequence[str]]] = {
+    "CoLA/test.tsv": [
+        ("index", "sentence"),
+        ("0", "Bill whistled past the house."),
+        ("1", 'He said "no'),
+    ],
+    "MNLI/test_matched.tsv": [
+        ("index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sentence1", "sentence2"),
+        ("7", "31493", "31493", "travel", "( a film )", "a wonderful film", "a film"),
+    ],
+    "MNLI/test_mismatched.tsv": [
+        ("index", "promptID", "pairID", "genre", "sentence1", "sentence2"),
+        ("0", "1", "1", "letters", "boring", "funny"),
+    ],
+    "diagnostic/diagnostic.tsv": [
+        ("index", "sentence1", "sentence2"),
+        ("0", "The cat sat.", "The cat did not sit."),
+    ],
+    "STS-B/test.tsv": [
+        ("index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1",
+         "sentence2"),
+        ("0", "main-captions", "MSRvid", "2012test", "0024", "none", "none", "A girl.", "A boy."),
+        ("1", "main-captions", "MSRvid", "2012test", "0033", "none", "none", "A cat.", "Rain."),
+    ],
+    "QQP/test.tsv": [("id", "question1", "question2"), ("0", "Why?", "Who?")],
+    "MRPC/test.tsv": [
+        ("index", "#1 ID", "#2 ID", "#1 String", "#2 String"),
+        ("0", "1089874", "1089925", "PCCW's chief.", "Current chief."),
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model for a few data sets; none was trained."""
+    folders = {}
+    for name in ("glue-cola", "glue-mnli", "glue-stsb", "glue-mrpc"):
+        card = cards.card(name)
+        kind = tasks.find(card.task)
+        settings = {"labels": card.labels} if card.labels else {}
+        model = tiny.model()
+        task = kind.task(model=model, config=kind.config(max_length=32, **settings))
+        model.settings = task.settings()
+        folders[name] = model.save(tmp_path_factory.mktemp(name) / "model")
+    return folders
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name, rows in FILES.items():
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    return tmp_path / "data"
+
+
+def suite(folder: Path, rows: Sequence[tuple[str, Path, float, Sequence[str]]]) -> Path:
+    """The folder of a suite: data set, run, score on dev, flags."""
+    scores = [
+        Score(name, seed, str(run), "classification", "x", {"x": score}, 9, flags)
+        for seed, (name, run, score, flags) in enumerate(rows)
+    ]
+    write_json(folder / "results.json", {"suite": "glue", "runs": [asdict(s) for s in scores]})
+    return folder
+
+
+def lines(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_file_of_the_server_is_of_a_card() -> None:
+    found = {
+        s.file: (n, cards.card(n).labels, s.words)
+        for n in cards.names()
+        if (s := cards.card(n).submission)
+    }
+    assert {file: name for file, (name, _, _) in found.items()} == {
+        f"{file}.tsv": name for file, name in OFFICIAL.items()
+    }
+    for name, labels, words in found.values():
+        assert len(labels or ()) == len(words or ())
+        assert cards.card(name).submission
+    assert found["QNLI.tsv"][1:] == (("entailment", "not_entailment"),) * 2
+    assert found["WNLI.tsv"][1:] == (("not_entailment", "entailment"), ("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "pair"),
+    [
+        ("glue-cola", 'He said "no', None),
+        ("glue-mnli", "a wonderful film", "a film"),
+        ("glue-mnli-mm", "boring", "funny"),
+        ("glue-qqp", "Why?", "Who?"),
+    ],
+)
+def test_test_sets_without_labels_are_read(data: Path, name: str, text: str, pair: Any) -> None:
+    rows = open_dataset(DataConfig(name=name, root=str(data))).split("test")
+    assert (rows[-1].fields["text"], rows[-1].fields.get("pair")) == (text, pair)
+
+
+def test_one_data_set(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = submit(models["glue-cola"], out, data="glue-cola", root=str(data))
+    said = predict(models["glue-cola"], {"name": "glue-cola", "root": str(data)})
+    words = {"unacceptable": "0", "acceptable": "1"}
+    expected = [["index", "prediction"], *([str(n), words[r["label"]]] for n, r in enumerate(said))]
+    assert lines(out / "CoLA.tsv") == expected
+    assert done.files == {"glue-cola": out / "CoLA.tsv"}
+    assert len(done.absent) == 10
+    done = submit(models["glue-stsb"], out, data="glue-stsb", root=str(data))
+    assert "glue-cola" not in done.absent  # its file is still there
+    with zipfile.ZipFile(done.archive) as archive:
+        assert archive.namelist() == ["CoLA.tsv", "STS-B.tsv"]
+        assert archive.read("CoLA.tsv") == (out / "CoLA.tsv").read_bytes()
+
+
+def test_numbers_are_between_0_and_5(
+    models: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [{"value": 7.25}, {"value": -0.5}]
+    monkeypatch.setattr("jeoni.recipes.glue.predict", lambda *_, **__: values)
+    submit(models["glue-stsb"], tmp_path, data="glue-stsb", root=str(data))
+    assert lines(tmp_path / "STS-B.tsv")[1:] == [["0", "5.000"], ["1", "0.000"]]
+
+
+def test_the_best_runs_of_a_suite(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    mnli = models["glue-mnli"].parent
+    folder = suite(
+        tmp_path / "suite",
+        [
+            ("glue-cola", models["glue-cola"].parent, 0.5, []),
+            ("glue-cola", tmp_path / "flagged", 0.9, ["one class predicted"]),
+            ("glue-cola", tmp_path / "worse", 0.4, []),
+            ("glue-mnli", mnli, 0.5, []),
+            ("glue-mnli-mm", tmp_path / "best on mm", 0.9, []),
+            ("glue-rte", tmp_path / "no test file", 0.9, []),
+        ],
+    )
+    done = submit(folder, tmp_path / "out", root=str(data))
+    assert done.files.keys() == {"glue-cola", "glue-mnli", "glue-mnli-mm", "glue-ax"}
+    (number, word) = lines(tmp_path / "out" / "MNLI-m.tsv")[1]
+    assert number == "7"
+    assert word in ("entailment", "neutral", "contradiction")
+    assert "looked for RTE/test.tsv" in done.absent["glue-rte"]
+    assert done.absent["glue-sst2"] == "the suite has no run for it"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nsmc", r"'nsmc' is not of GLUE\n.*glue-cola"),
+        (None, "is not the folder of a suite that was scored on dev"),
+        ("glue-sst2", "no test file of GLUE; looked for SST-2/test.tsv"),
+        ("glue-mrpc", r"test\.tsv, line 2: no column index \| idx \| id: this is not GLUE's own"),
+    ],
+)
+def test_mistakes(
+    models: dict[str, Path], data: Path, tmp_path: Path, name: Any, message: str
+) -> None:
+    (data / "MRPC/test.tsv").write_text("quality\t#1 String\t#2 String\n1\ta film\tb\n")
+    model = models.get(name, models["glue-cola"])
+    with pytest.raises(UserError, match=message):
+        submit(model, tmp_path / "out", data=name, root=str(data))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_index_twice(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    (data / "CoLA/test.tsv").write_text("index\tsentence\n0\ta\n0\tb\n")
+    with pytest.raises(UserError, match="an index occurs more than once"):
+        submit(models["glue-cola"], tmp_path / "out", data="glue-cola", root=str(data))
+
+
+def test_from_the_shell(
+    jeoni: Run, models: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JEONI_DATA", str(data))
+    out = tmp_path / "out"
+    model = str(models["glue-cola"])
+    done = jeoni("predict", "--model", model, "--data", "glue-cola", "--glue", str(out))
+    assert done.status == 0, done.err
+    assert "CoLA.tsv" in done.out
+    assert "submission.zip" in done.out
+    wrong = jeoni("predict", "--model", model, "--glue", str(out), "data.test=x.tsv")
+    user_error(wrong, "data.test: --glue takes the test files of GLUE as they are")
+    user_error(jeoni("predict", "--model", model, "--glue", str(out)), "not the folder of a suite")
