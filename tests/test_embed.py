@@ -46,9 +46,10 @@ def vectors_file(folder: Path) -> Path:
 
 MIXES: dict[str, Callable[[Any], Any]] = {
     "last": lambda s: s[-1],
-    "second-to-last": lambda s: s[-2],
-    "sum-last-4": lambda s: s[-4:].sum(0),
-    "concat-last-4": lambda s: np.concatenate(s[-4:], -1),
+    "second_to_last": lambda s: s[-2],
+    "sum_last_four": lambda s: s[-4:].sum(0),
+    "concat_last_four": lambda s: np.concatenate(s[-4:], -1),
+    "scalar_mix": lambda s: s.mean(0),
     "all": lambda s: s.transpose(1, 0, 2),
 }
 
@@ -107,8 +108,8 @@ def test_static_vectors_come_through_the_same_door(tmp_path: Path) -> None:
     assert np.allclose(whole[1], [table["don't"], np.zeros(5), table[","]])  # words as they are
     assert np.allclose(embed(model, ["the transfer"])[0], (table["the"] + table["transfer"]) / 2)
     assert embed(model, ["the"], layers="all").shape == (1, 1, 5)
-    with pytest.raises(UserError, match="layers=second-to-last, but the model has 0 above"):
-        embed(model, ["the"], layers="second-to-last")
+    with pytest.raises(UserError, match="layers=second_to_last, but the model has 0 above"):
+        embed(model, ["the"], layers="second_to_last")
 
 
 def test_elmo_comes_through_the_same_door() -> None:
@@ -119,8 +120,8 @@ def test_elmo_comes_through_the_same_door() -> None:
     # Of a text, a word is what stands between blanks: two tokens of the second.
     own = embed_words(model, ["전이 학습!"])[0]
     assert np.allclose(own[1], found[1:, -1].mean(0), atol=1e-5)
-    with pytest.raises(UserError, match="layers=sum-last-4, but the model has 2 above"):
-        embed(model, ["전이"], layers="sum-last-4")
+    with pytest.raises(UserError, match="layers=sum_last_four, but the model has 2 above"):
+        embed(model, ["전이"], layers="sum_last_four")
 
 
 def test_what_is_cut_or_lost_is_counted(four: Model) -> None:
@@ -144,7 +145,7 @@ def columns(path: Path, *names: str) -> list[Any]:
     return [np.stack([np.array(row) for row in table[name].to_pylist()]) for name in names]
 
 
-@pytest.mark.parametrize("layers", ["last", "concat-last-4", "all"])
+@pytest.mark.parametrize("layers", ["last", "concat_last_four", "all"])
 def test_files_have_what_python_gives(
     four: Model, tmp_path: Path, layers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +196,7 @@ def test_of_the_command_line(jeoni: Run, tiny_folder: Path, tmp_path: Path) -> N
         ([{"text": "a"}], ["--text", "review"], "no column 'review'"),
         ([{"tokens": ["a", ""]}], [], "column 'tokens' has an empty text"),
         ([{"tokens": []}], [], "column 'tokens' is empty"),
-        ([{"text": "a"}], ["--layers", "sum-last-4"], "the model has 2 above the embeddings"),
+        ([{"text": "a"}], ["--layers", "sum_last_four"], "the model has 2 above the embeddings"),
         ([{"text": "a"}], ["--out", "v.txt"], "vectors are written to .parquet or .npy"),
         ([{"text": "a"}], ["--out", "."], "is a folder"),
         ([{"text": "a"}], ["--max-length", "2"], "leaves no room"),

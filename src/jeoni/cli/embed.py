@@ -21,8 +21,8 @@ def embed(
     ] = None,
     per: Annotated[Literal["text", "word"], typer.Option(help="What has a vector.")] = "text",
     layers: Annotated[
-        Literal["last", "second-to-last", "sum-last-4", "concat-last-4", "all"],
-        typer.Option(help="Which layers; the last four added up, or side by side."),
+        Literal["last", "second_to_last", "sum_last_four", "concat_last_four", "scalar_mix", "all"],
+        typer.Option(help="Which layers; the last four added up or side by side; or a mix of all."),
     ] = "last",
     pooling: Annotated[
         Literal["mean", "first", "last"], typer.Option(help="Of a text's tokens, or a word's.")

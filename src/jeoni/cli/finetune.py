@@ -34,7 +34,10 @@ def finetune(
     ] = None,
     strategy: Annotated[
         str | None,
-        typer.Option(help="full, frozen, or discriminative (layer-wise learning rates)."),
+        typer.Option(
+            help="full, frozen, discriminative (layer-wise learning rates), or features (a small "
+            "model on a frozen one)."
+        ),
     ] = None,
     seeds: Annotated[
         str | None,

@@ -76,13 +76,14 @@ def classification_head(model: Model, classes: int) -> ClassificationHead:
     )
 
 
-def tagging_head(model: Model, classes: int) -> TaggingHead:
+def tagging_head(model: Model, classes: int, chain: nn.Module | None = None) -> TaggingHead:
     """A tag for every token; with the dropout that config.json has for classifiers, if it has one."""
     dropout = model.config.get("classifier_dropout")
     return TaggingHead(
         model.state_size,
         classes,
         dropout=model.spec.dropout if dropout is None else float(dropout),
+        chain=chain,
     )
 
 

@@ -200,7 +200,7 @@ class Model(nn.Module):
         self.heads.clear()
         self.heads.update(kept)
         own = tuple(f"heads.{name}." for name in kept)
-        self.fresh = {n for n in self.fresh if n.startswith(("backbone.", *own))}
+        self.fresh = {n for n in self.fresh if n.startswith(("backbone.", "features.", *own))}
         return kept.get(kind)
 
     def layer_of(self, name: str) -> int:

@@ -36,13 +36,17 @@ class TaggingHead(nn.Module):
         hidden: ``H``.
         classes: number of tags.
         dropout: probability, before the output layer.
+        chain: what judges the tags of a sequence together, by their logits, where that is wanted.
     """
 
-    def __init__(self, hidden: int, classes: int, *, dropout: float) -> None:
+    def __init__(
+        self, hidden: int, classes: int, *, dropout: float, chain: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.dropout = Dropout(dropout)
         self.out = nn.Linear(hidden, classes)
+        self.chain = chain
 
     def forward(self, hidden: Tensor) -> Tensor:
         """``[n, H]`` to ``[n, classes]``."""

@@ -16,14 +16,14 @@ from jeoni.base import lookup, runtime
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.models.model import Model
+from jeoni.nn.elmo import ScalarMix
 from jeoni.nn.heads import Pooling, pooled
 from jeoni.serving.words import Reading, Text, Vectors, encoded, of_words
+from jeoni.transfer._features import ABOVE, mixed
+from jeoni.transfer.features import restore
 
-Layers = Literal["last", "second-to-last", "sum-last-4", "concat-last-4", "all"]
+Layers = Literal["last", "second_to_last", "sum_last_four", "concat_last_four", "scalar_mix", "all"]
 Per = Literal["text", "word"]
-
-_TOP = {"last": 0, "second-to-last": 2, "sum-last-4": 4, "concat-last-4": 4, "all": 0}
-"""Layers above the embeddings that there must be."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ def embed(
     Args:
         model: any; static vectors and ELMo, too.
         texts: ``n`` strings, or lists of words.
-        layers: the ``last`` or ``second-to-last`` layer, the last four added up (``sum-last-4``) or side by
-            side (``concat-last-4``), or ``all``, the embeddings first.
+        layers: the ``last`` or ``second_to_last`` layer, the last four added up or side by side
+            (``sum_last_four``, ``concat_last_four``); the weighted sum of all (``scalar_mix``): with the
+            weights that the model has learned for that, else their mean; ``all``, the embeddings first.
         pooling: ``first`` (``[CLS]``) or ``last`` token, or ``mean`` of all.
         normalized: to length 1, so that products are cosines.
         max_length: tokens of a text, with special tokens; what is longer is cut. None: the model's limit.
@@ -163,12 +164,12 @@ def shape(model: Model, layers: Layers) -> tuple[int, ...]:
     """
     _check("layers", layers, Layers)
     there, hidden = model.spec.layers, model.spec.hidden
-    if there < _TOP[layers]:
+    if there < ABOVE.get(layers, 0):
         raise UserError(
             f"layers={layers}, but the model has {there} above the embeddings",
             hint="layers=last, or layers=all",
         )
-    return {"concat-last-4": (4 * hidden,), "all": (there + 1, hidden)}.get(layers, (hidden,))
+    return {"concat_last_four": (4 * hidden,), "all": (there + 1, hidden)}.get(layers, (hidden,))
 
 
 def _check(name: str, given: str, known: Any) -> None:
@@ -186,6 +187,7 @@ def _compute(
 ) -> None:
     """Give ``take`` the vectors of all tokens ``[N, D]``, a batch at a time."""
     order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i].ids))
+    mix = _mix(model, layers)
     training, kind = model.training, runtime.precision(precision, model.device)
     model.eval()
     try:
@@ -196,16 +198,17 @@ def _compute(
                 read = [sequences[i] for i in chosen]
                 batch = Batch.pack([s.ids for s in read], [s.segments for s in read])
                 batch = batch.to(model.device)
-                take(chosen, batch, _mixed(model, batch, layers))
+                take(chosen, batch, mix(model.backbone.states(batch)))
     finally:
         model.train(training)
 
 
-def _mixed(model: Model, batch: Batch, layers: Layers) -> Tensor:
-    """One vector for each token, ``[N, D]``; all layers lie end to end."""
-    states: list[Tensor] = model.backbone.states(batch)
-    if layers in ("last", "second-to-last"):
-        return states[-1 if layers == "last" else -2]
-    if layers == "sum-last-4":
-        return torch.stack(states[-4:]).float().sum(0)
-    return torch.cat(states if layers == "all" else states[-4:], -1)
+def _mix(model: Model, layers: Layers) -> Callable[[list[Tensor]], Tensor]:
+    """From the states of all layers to one vector for each token, ``[N, D]``; ``all`` lie end to end."""
+    if layers == "all":
+        return lambda states: torch.cat(states, -1)
+    if layers != "scalar_mix":
+        return lambda states: mixed(states, layers)
+    restore(model)
+    learned = getattr(model.features, "mix", None) or getattr(model.backbone, "mix", None)
+    return learned or ScalarMix(model.spec.layers + 1, norm=False).to(model.device)

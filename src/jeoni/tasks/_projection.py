@@ -23,6 +23,19 @@ def word_places(tokens: Sequence[str]) -> list[tuple[int, int]]:
     return [(int(end) - len(token), int(end)) for token, end in zip(tokens, ends, strict=True)]
 
 
+def owners(text: str, tokens: Sequence[str] | None, offsets: NDArray[Any]) -> Ints:
+    """The word (or character) that each token begins in, or ``NONE``: ``[T]``; see ``carriers``."""
+    owner = np.full(len(text) + 1, NONE)
+    if tokens is None:
+        blank = np.array([char.isspace() for char in text], np.bool_)
+        owner[:-1] = np.where(blank, NONE, np.arange(len(text)))
+    else:
+        for index, (start, end) in enumerate(word_places(tokens)):
+            owner[start:end] = index
+    starts, ends = offsets[:, 0].astype(np.int64), offsets[:, 1]
+    return np.where(ends > starts, owner[np.minimum(starts, len(text))], NONE)
+
+
 def carriers(
     text: str, tokens: Sequence[str] | None, offsets: NDArray[Any], *, last: bool = False
 ) -> Ints:
@@ -34,15 +47,7 @@ def carriers(
         offsets: characters of each token, ``[T, 2]``.
         last: a word's last token carries its tag, not the first.
     """
-    owner = np.full(len(text) + 1, NONE)
-    if tokens is None:
-        blank = np.array([char.isspace() for char in text], np.bool_)
-        owner[:-1] = np.where(blank, NONE, np.arange(len(text)))
-    else:
-        for index, (start, end) in enumerate(word_places(tokens)):
-            owner[start:end] = index
-    starts, ends = offsets[:, 0].astype(np.int64), offsets[:, 1]
-    units = np.where(ends > starts, owner[np.minimum(starts, len(text))], NONE)
+    units = owners(text, tokens, offsets)
     if tokens is None:
         return units
     order = np.arange(len(units))[:: -1 if last else 1]

@@ -63,3 +63,32 @@ class EncodedTags(Encoded):
     def gold(self) -> list[list[str]]:
         """The right tags of each sentence; none, where they are not known."""
         return [sentence.gold or [] for sentence in self.sentences]
+
+    def carrying(self, indices: Sequence[int], first: int) -> list[NDArray[np.bool_]]:
+        """Which tokens of sequences carry a tag, ``[T]`` each; a text begins at token ``first``."""
+        found = []
+        for index in indices:
+            start, end = self.windows[index]
+            units = self.sentences[self.features.examples[index]].units[start:end]
+            row = np.zeros(self.features.lengths[index], np.bool_)
+            row[first : first + len(units)] = units != NONE
+            found.append(row)
+        return found
+
+
+def joined(windows: Sequence[tuple[Window, Kept]], count: int) -> tuple[Ints, NDArray[np.float64]]:
+    """Tags of a text's tokens ``[T]`` and their probabilities, from those of its windows.
+
+    Of tokens that several windows hold, the one with most text around them is believed.
+    """
+    around = np.full(count, -1)
+    tags, chances = np.zeros(count, np.int64), np.zeros(count)
+    for (start, end), (found, sure) in windows:
+        here = np.arange(start, end)
+        left = here - start if start else np.full(end - start, count)
+        right = end - 1 - here if end < count else np.full(end - start, count)
+        better = here[np.minimum(left, right) > around[start:end]]
+        around[better] = np.minimum(left, right)[better - start]
+        tags[better] = np.array(found, np.int64)[better - start]
+        chances[better] = np.array(sure)[better - start]
+    return tags, chances
