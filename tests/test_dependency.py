@@ -404,3 +404,19 @@ def test_trained_evaluated_and_used(tiny_folder: Path, tmp_path: Path) -> None:
     path.write_text(conllu([(words, ["_"] * len(words), names) for words, _, names in SENTENCES]))
     (first, *_) = predict(run.folder, {"test": str(path)}, task="dependency")
     assert len(first["heads"]) == len(first["relations"]) == len(first["probabilities"]) == 4
+
+
+def test_a_sentence_may_not_have_words_without_end() -> None:
+    long = [(["a"] * 9, [*range(9)], ["root"] + ["obj"] * 8)]
+    assert make(max_words=9).encode(sentences(long)).features.targets["places"].shape == (1, 9)
+    with pytest.raises(UserError, match=r"x\.conllu, line 1: 9 words, more than task.max_words=8"):
+        make(max_words=8).encode(sentences(long))
+
+
+def test_a_long_chain_of_heads_is_looked_through_at_once() -> None:
+    heads = [*range(200_000)]
+    assert tree_problem(heads) is None
+    problem = tree_problem([0, *heads[3:], 2])
+    assert problem is not None
+    assert problem.startswith("the heads of words 2, 3, 4, ")
+    assert problem.endswith(", ... go round in a circle")

@@ -1,6 +1,7 @@
 """Whatever is in a file: records, or our own errors. Nothing else comes out of the readers.
 
-The slow test tries JEONI_FUZZ files (100,000 if it is not set).
+The slow test tries JEONI_FUZZ files (100,000 if it is not set). To draw one takes longer than to read it:
+each is tried with changes of its own, and then with others that a number decides.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import gzip
 import io
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,28 +198,50 @@ def outcome(path: Path, format: str, **how: Any) -> list[Record] | None:
 
 
 TASK = st.sampled_from([None, *sorted(KINDS)])
+FURTHER = 9
 
 
-@settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
-@given(files(), TASK, st.booleans())
+def many(folder: Path, file: tuple[str, str, bytes], task: Any, *, skip: bool, number: int) -> None:
+    """A file, and further ones made of it."""
+    tried(folder, file, task, skip=skip)
+    name, format, content = file
+    draw = random.Random(number)
+    for _ in range(FURTHER):
+        changes = [
+            (draw.random(), draw.randrange(9), draw.choice(BITS))
+            for _ in range(draw.randrange(1, 4))
+        ]
+        tried(folder, (name, format, changed(content, changes)), task, skip=skip)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(files(), TASK, st.booleans(), st.integers(0, 2**32))
 def test_nothing_but_our_own_errors(
-    tmp_path_factory: pytest.TempPathFactory, file: tuple[str, str, bytes], task: Any, skip: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    file: tuple[str, str, bytes],
+    task: Any,
+    skip: bool,
+    number: int,
 ) -> None:
-    tried(folder(tmp_path_factory), file, task, skip=skip)
+    many(folder(tmp_path_factory), file, task, skip=skip, number=number)
 
 
 @pytest.mark.slow
 @settings(
-    max_examples=int(os.environ.get("JEONI_FUZZ", "100000")), deadline=None, database=None,
+    max_examples=int(os.environ.get("JEONI_FUZZ", "100000")) // (1 + FURTHER),
+    deadline=None,
+    database=None,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
-@given(files(), TASK, st.booleans())
+)
+@given(files(), TASK, st.booleans(), st.integers(0, 2**32))
 def test_nothing_but_our_own_errors_in_many_files(
-    tmp_path_factory: pytest.TempPathFactory, file: tuple[str, str, bytes], task: Any, skip: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    file: tuple[str, str, bytes],
+    task: Any,
+    skip: bool,
+    number: int,
 ) -> None:
-    tried(folder(tmp_path_factory), file, task, skip=skip)
+    many(folder(tmp_path_factory), file, task, skip=skip, number=number)
 
 
 _FOLDERS: list[Path] = []

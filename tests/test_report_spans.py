@@ -8,9 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jeoni.report import markup
+from jeoni.report.page import Report
 from jeoni.report.sections import (
+    Marked,
+    MarkedText,
     Passage,
     Passages,
+    Section,
+    Text,
+    Texts,
 )
 from report_page import passage, render
 
@@ -121,3 +127,21 @@ def test_answers(item: Passage, answers: list[str], prediction: str) -> None:
     assert item.prediction == prediction
     shown = render(Passages("P", [item])).texts("dd")
     assert shown == ["".join(answers), prediction or "no answer"]
+
+
+def test_texts_of_megabytes_are_not_shown_whole() -> None:
+    long = "말 " * 1_000_000
+    spans = [(place, place + 1, "X") for place in range(0, 600_000, 3)]
+    answers = Passage("who? " * 200_000, long, [(0, 900_000)], (5, 800_000), good=False)
+    sections: list[Section] = [
+        Passages("passages", [answers]),
+        Marked("marked", [MarkedText(long, spans, [], good=False)]),
+        Texts("texts", [Text(long, "a", "b", good=False)]),
+    ]
+    assert len(Report("title", "", sections).html()) < 500_000
+
+
+def test_texts_that_fit_are_shown_whole() -> None:
+    text = "a b " * 1000
+    assert markup.clipped(text) == text
+    assert len(markup.clipped(text * 2)) <= markup.LONGEST + 2

@@ -57,6 +57,10 @@ HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 _NUMBER = re.compile(r"[-+−±]?[\d.,]+\s*%?(\s*[±–(\[][-+−\d.,\s–±%)\]]*)?")
 
 
+LONGEST = 5000
+"""Characters of a text that a page shows."""
+
+
 class Piece(NamedTuple):
     """A stretch of text; ``kind`` is "", "gold", "predicted", "both", or "cut" for an ellipsis."""
 
@@ -106,7 +110,22 @@ def shortened(whole: Sequence[Piece], around: int = 220) -> list[Piece]:
         head = 0 if place == 0 else around
         tail = 0 if place == len(whole) - 1 else around
         short += (not piece.kind and _cut(piece.text, head, tail)) or [piece]
-    return short
+    return _limited(short)
+
+
+def _limited(whole: Sequence[Piece]) -> list[Piece]:
+    """The pieces, as far as a page can show them: texts may have megabytes of what is marked."""
+    found: list[Piece] = []
+    for piece in whole:
+        if sum(len(one.text) for one in found) > LONGEST:
+            return [*found, Piece("…", "cut")]
+        found.append(Piece(clipped(piece.text), piece.kind))
+    return found
+
+
+def clipped(text: str) -> str:
+    """A text, as much of it as a page can show."""
+    return text if len(text) <= LONGEST else f"{text[: _boundary(text, LONGEST, -1)]} …"
 
 
 def _cut(text: str, head: int, tail: int) -> list[Piece]:

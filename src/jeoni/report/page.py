@@ -71,6 +71,7 @@ def _template() -> "jinja2.Template":
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "ensure_ascii": True}
     tools: dict[str, Any] = {
         "cell": markup.cell,
+        "clipped": markup.clipped,
         "flatten": markup.flatten,
         "named": markup.named,
         "numeric": markup.numeric,
