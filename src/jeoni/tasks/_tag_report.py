@@ -1,5 +1,6 @@
 """What the report of tagging shows."""
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
@@ -67,18 +68,17 @@ def errors(
     for right, predicted in zip(gold, said, strict=True):
         there, rest = set(right), set(predicted) - set(right)
         used: set[Entity] = set()
+        # Entities of one side do not overlap: those that one of the other side does, are neighbors.
+        others = sorted(rest, key=lambda entity: entity[1])
+        starts, ends = [other[1] for other in others], [other[2] for other in others]
         for entity in there - set(predicted):
-            rivals = {other for other in rest if _overlap(entity, other)}
+            rivals = others[bisect_left(ends, entity[1]) : bisect_right(starts, entity[2])]
             kinds = {_wrong(entity, other) for other in rivals}
             found[entity[0], next((what for what in WRONG if what in kinds), "missed")] += 1
-            used |= rivals
+            used.update(rivals)
         found.update((other[0], "spurious") for other in rest - used)
     names = sorted({name for name, _ in found})
     return [(name, *(found[name, what] for what in WRONG)) for name in names]
-
-
-def _overlap(a: Entity, b: Entity) -> bool:
-    return a[1] <= b[2] and b[1] <= a[2]
 
 
 def _wrong(gold: Entity, said: Entity) -> str:
