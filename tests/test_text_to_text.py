@@ -137,7 +137,7 @@ def test_loss_is_that_of_what_is_written(family: str) -> None:
         total, count = total + float(loss.detach()), count + len(wanted)
     loss_ = task(encoded.features.batch(range(3)))
     assert loss_.count == count
-    assert float(loss_.total) == pytest.approx(total, rel=1e-5)
+    assert loss_.total.item() == pytest.approx(total, rel=1e-5)
 
 
 def hub_batch(ids: list[int], decoder: list[int] | None = None) -> Any:
@@ -182,7 +182,7 @@ def test_positions_are_left_for_what_is_written() -> None:
     task = make("gpt2", max_source=500, max_target=100)
     encoded = task.encode(records([("river " * 200, "water " * 200)]), labeled=False)
     assert len(encoded.prompts[0]) == 28
-    with pytest.raises(UserError, match="128 positions leave no room"):
+    with pytest.raises(UserError, match="leave no room for a source"):
         make("gpt2", max_target=128).encode(records([("a", "b")]))
 
 
@@ -266,7 +266,7 @@ def test_scores(metric: str, gold: list[Any], texts: list[str], main: str, value
     assert scores.values[main] == pytest.approx(value)
     low, high = scores.interval()
     assert low - 1e-6 <= value <= high + 1e-6
-    assert len(task.sections(encoded, predictions, scores)) == 4
+    assert len(task.sections(encoded, predictions, scores)) == 3
 
 
 def test_intervals_of_bleu_are_of_the_corpus() -> None:
@@ -422,3 +422,9 @@ def test_data_at_hand(name: str) -> None:
     for record in records[:50]:
         assert _templates.one(found["source"], record)
         assert _templates.each(found["target"], record, {})
+
+
+def test_questions_and_passages_by_the_template() -> None:
+    both = make(source="question: {question} context: {context}")
+    assert both.asked("q", "c") == {"question": "q", "context": "c"}
+    assert make(source="answer {Q}").asked("q", "") == {"question": "q", "context": "", "Q": "q"}

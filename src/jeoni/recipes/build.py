@@ -87,11 +87,6 @@ def task(
 ) -> Task[Any, Any]:
     """A task on a model; what the user leaves open, the data set decides."""
     kind = tasks.find(name)
-    if not kind.trains:
-        raise UserError(
-            f"{name} scores a model as it is: there is nothing to train",
-            hint=f"jeoni evaluate --model MODEL --data {dataset.name}",
-        )
     config = parse(kind.config, {**kind.from_data(dataset), **settings}, within="task")
     return kind.task(model=start, config=config, seed=seed)
 
@@ -105,6 +100,15 @@ def check_start(recipe: Start) -> None:
     presets = hub.presets(recipe.family)
     if recipe.model not in presets or Path(recipe.model).exists():
         located(recipe.model, list(presets))
+
+
+def check_trains(name: str, dataset: Dataset) -> None:
+    """Raise UserError if a model cannot be trained for a task."""
+    if not tasks.find(name).trains:
+        raise UserError(
+            f"{name} scores a model as it is: there is nothing to train",
+            hint=f"jeoni evaluate --model MODEL --data {dataset.name}",
+        )
 
 
 def located(name: str, presets: list[str]) -> Path:

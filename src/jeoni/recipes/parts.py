@@ -96,10 +96,11 @@ def assemble(recipe: FinetuneRecipe, shared: Shared, seed: int, folder: Path) ->
     """
     device = runtime.device(recipe.device)  # a device that is not there is noticed before all work
     dataset = shared.dataset
+    name = dataset.task if recipe.task["name"] == "auto" else recipe.task["name"]
+    build.check_trains(name, dataset)
     model = build.model(recipe, dataset, seed=seed, tokenizer=shared.tokenizer).to(device)
     shared.tokenizer = model.tokenizer
     build.edit(recipe, model, seed=seed)
-    name = dataset.task if recipe.task["name"] == "auto" else recipe.task["name"]
     chosen = {k: v for k, v in recipe.task.items() if k != "name"}
     task = build.task(name, chosen, dataset, model, seed=seed)
     groups = build.groups(recipe, model)

@@ -100,7 +100,8 @@ class Predictor:
         ]
         _not_blank(fields, "question")
         if isinstance(self.task, TextToText):
-            return [Answer(p.text) for p in self._predict(fields, TextPrediction)]
+            own = [self.task.asked(f["question"], f["context"]) for f in fields]
+            return [Answer(p.text) for p in self._predict(own, TextPrediction)]
         _not_blank(fields, "context")
         found = self._predict(fields, SpanPrediction)
         return [_answer(prediction, c) for prediction, c in zip(found, contexts, strict=True)]

@@ -18,7 +18,7 @@ def text_sections(
     metric: str,
     best: float,
 ) -> list[Section]:
-    """Score by length of what was read and of what was to be written; examples from worst to best.
+    """Score by length of what was to be written; examples from worst to best.
 
     Args:
         sources: what was read.
@@ -39,7 +39,6 @@ def text_sections(
     written = [gold[0] if gold else "" for gold in references]
     return [
         Bars(f"{metric} by words to be written", by_length(written, scores), "words", "score"),
-        Bars(f"{metric} by words that were read", by_length(sources, scores), "words", "score"),
         Texts("Texts that are not as the reference, from worst to best", wrong),
         Texts("Texts that are", [item for item in items if item.good][:SHOWN]),
     ]

@@ -81,9 +81,12 @@ class TextTask(Task[Partial, Prediction]):
                     f"task.{name}: the model's tokens see what comes next",
                     hint="it is for models that read from left to right (gpt2)",
                 )
+        if config.lm_weight and model.features is not None:
+            raise UserError("task.lm_weight is for models that train, not for their features")
         wanted = config.traversal
-        if wanted is None:
-            wanted = model.settings.get("traversal", HEAD not in model.heads)
+        if wanted is None:  # tokens that are new learn nothing in a backbone that stays as it is
+            untrained = HEAD not in model.heads and not model.frozen
+            wanted = model.settings.get("traversal", untrained)
         self.marks: list[int] | None = None
         if wanted and forward and model.tokenizer.special_count(pair=True) < 3:
             tokenizer = model.tokenizer

@@ -16,17 +16,16 @@ from torch import Tensor
 from jeoni.base.batch import Batch, Loss
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
-from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
-from jeoni.models.decoding import NO_TARGET, language_model_loss
+from jeoni.models.decoding import language_model_loss
 from jeoni.models.heads import language_model_head
 from jeoni.models.lines import HEAD
 from jeoni.report.sections import Section
 from jeoni.tasks import _templates, _text_scores
-from jeoni.tasks._marks import end_mark, marks
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType
-from jeoni.tasks._text_features import WRITTEN, Pairs
+from jeoni.tasks._text_features import WRITTEN
+from jeoni.tasks._text_layout import Layout, plain
 from jeoni.tasks._text_report import text_sections
 from jeoni.tasks._text_scores import MAIN, TextMetric, Units
 
@@ -98,36 +97,37 @@ class TextToText(Task[str, TextPrediction]):
                 hint="take one with a decoder (t5, bart), or one that reads from left to right (gpt2)",
             )
         self.main_metric = MAIN.get(self.config.metric, self.config.metric)
-        self.end = end_mark(model)
-        self.between: list[int] = []
-        if not spec.decoder_layers:
-            found = self._ids([self.config.separator])[0] or model.tokenizer.sep_id
-            self.between = (
-                [found] if isinstance(found, int) else found or marks(model, "<|delimiter|>")
-            )
+        config = self.config
+        self.layout = Layout(model, config.separator, config.max_source, config.max_target)
         if model.keep_head(HEAD) is None:
             model.add_head(HEAD, language_model_head(model), seed=seed)
         model.labels = None
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> EncodedTexts:
         """Sources and targets by their templates; the target ``written``: ids at their places."""
-        prompts, cut = self._prompts([self._source(record) for record in records])
+        prompts, cut = self.layout.prompts([self._source(record) for record in records])
         notes = {"sources that fill max_source (cut if longer)": cut}
         if not labeled:
-            return EncodedTexts(records, _plain(prompts), notes, prompts)
+            return EncodedTexts(records, plain(prompts), notes, prompts)
         references = [self._references(record) for record in records]
         where = [record.where for record in records]
         _text_scores.check(self.config.metric, references, where)
         targets = [self._targets(record)[:1] or [""] for record in records]
-        written, shortened = self._written([text for (text,) in targets])
+        written, shortened = self.layout.written([text for (text,) in targets])
         notes["targets cut"] = shortened
-        return EncodedTexts(records, self._features(prompts, written), notes, prompts)
+        return EncodedTexts(records, self.layout.features(prompts, written), notes, prompts)
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """What the model reads of texts, each put into the source's template if that has one place."""
         template = self.config.source
         filled = [_templates.filled(template, text) if template else text for text in texts]
-        return self._prompts(filled)[0]
+        return self.layout.prompts(filled)[0]
+
+    def asked(self, question: str, context: str) -> dict[str, str]:
+        """Fields of a question; where the source's template has one place, it is the question's."""
+        names = set(_templates.places(self.config.source or ""))
+        only = dict.fromkeys(names, question) if len(names) == 1 else {}
+        return {"question": question, "context": context, **only}
 
     def logits(self, batch: Batch) -> Tensor:
         """The states that write, ``[M, H]``; none, if there is nothing to compare with."""
@@ -166,7 +166,7 @@ class TextToText(Task[str, TextPrediction]):
     def sections(
         self, encoded: Encoded, predictions: Sequence[TextPrediction], scores: Scores
     ) -> list[Section]:
-        """Score by length; sources with what should have been written, and what was."""
+        """Score by length of the target; sources with what should have been written, and what was."""
         return text_sections(
             [self._source(record) for record in encoded.records],
             [self._references(record) for record in encoded.records],
@@ -201,61 +201,6 @@ class TextToText(Task[str, TextPrediction]):
                 hint=f"task.{name}='{{COLUMN}}'; columns: {', '.join(map(str, record.fields))}",
             )
         return template
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [pieces.ids.tolist() for pieces in self.model.tokenizer.pieces(texts)]
-
-    def _prompts(self, texts: Sequence[str]) -> tuple[list[list[int]], int]:
-        """What is read before the first token is written, and how many sources fill the room."""
-        tokenizer, limit = self.model.tokenizer, self.model.spec.limit
-        room = min(self.config.max_source, limit or self.config.max_source)
-        if self.model.spec.decoder_layers:
-            prompts = [ids for ids, _ in tokenizer.encode_ids(texts, max_length=room)]
-            return prompts, sum(len(ids) >= room for ids in prompts)
-        before = tokenizer.build_single([])[0][: tokenizer.text_start()]
-        around = len(before) + len(self.between)
-        if limit is not None:
-            room = min(room, limit - self.config.max_target)
-        if room <= around:
-            raise UserError(
-                f"{limit} positions leave no room for a source beside {self.config.max_target} tokens "
-                "of the target",
-                hint="a smaller task.max_target",
-            )
-        found = [ids[: room - around] for ids in self._ids(texts)]
-        prompts = [before + ids + self.between for ids in found]
-        return prompts, sum(len(ids) >= room for ids in prompts)
-
-    def _written(self, texts: Sequence[str]) -> tuple[list[list[int]], int]:
-        """What is written, with its end, and how many targets were cut."""
-        found, most = self._ids(texts), self.config.max_target
-        if self.model.spec.decoder_layers:
-            most = min(most, self.model.spec.limit or most)
-            build = self.model.tokenizer.build_single
-            around = build([])[0]
-            room = most - len(around) - (around[-1:] != [self.end])
-            written = [build(ids[:room])[0] for ids in found]
-            written = [ids if ids[-1:] == [self.end] else [*ids, self.end] for ids in written]
-        else:
-            room = most - 1
-            written = [[*ids[:room], self.end] for ids in found]
-        if room < 1:
-            raise UserError(f"task.max_target={most} leaves no room for text")
-        return written, sum(len(ids) > room for ids in found)
-
-    def _features(self, prompts: list[list[int]], written: list[list[int]]) -> Features:
-        if self.model.spec.decoder_layers:
-            start = self.model.spec.decoder_start
-            return Pairs.aimed(_plain(prompts), _plain(written), start=start)
-        pairs = list(zip(prompts, written, strict=True))
-        read = [[*before, *ids[:-1]] for before, ids in pairs]
-        wanted = [[NO_TARGET] * (len(before) - 1) + ids for before, ids in pairs]
-        return Features.of(read, [[0] * len(ids) for ids in read], token_targets={WRITTEN: wanted})
-
-
-def _plain(ids: Sequence[list[int]]) -> Features:
-    """Sequences of one segment."""
-    return Features.of(ids, [[0] * len(own) for own in ids])
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:
