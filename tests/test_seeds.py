@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import tiny
 from jeoni.data import catalog
 from jeoni.models import hub
-from jeoni.recipes import build
+from jeoni.recipes import build, flags
 from jeoni.recipes.finetune import finetune
 from jeoni.serving.predictor import classify
 from jeoni.tasks.classification import Classification
 from runs import WEIGHTS, reviews, same_weights
+from shell import Run
 
 
 @pytest.fixture
@@ -103,3 +105,71 @@ def test_several_seeds(tiny_folder: Path, reviews_csv: Path, tmp_path: Path) -> 
     before = (tmp_path / "run/seed-1" / WEIGHTS).stat().st_mtime_ns
     assert finetune(recipe).metrics == result.metrics
     assert (tmp_path / "run/seed-1" / WEIGHTS).stat().st_mtime_ns == before
+
+
+# Seeds that learned nothing
+
+
+def test_a_seed_that_learned_nothing_is_in_no_median(
+    tiny_folder: Path,
+    reviews_csv: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    jeoni: Run,
+) -> None:
+    def second(folder: Path, found: dict[str, Any]) -> list[str]:
+        return ["one class predicted: 긍정"] if found["seeds"] == [2] else []
+
+    monkeypatch.setattr(flags, "flags", second)
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run", seeds=[1, 2, 3])
+    done = finetune(recipe)
+    single = [
+        json.loads((tmp_path / f"run/seed-{seed}/results.json").read_text()) for seed in (1, 2, 3)
+    ]
+    assert [one["flags"] for one in single] == [[], ["one class predicted: 긍정"], []]
+    for name, value in done.metrics.items():
+        values = [one["metrics"][name] for one in (single[0], single[2])]
+        assert value == np.median(values)
+        assert done.spread[name] == (min(values), max(values))
+    assert [row["flags"] for row in done.results["runs"]] == [one["flags"] for one in single]
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "median of 2 of 3 seeds; 1 learned nothing and are left out" in page
+    assert "Learned nothing" in page
+    alone = (tmp_path / "run/seed-2/report.html").read_text(encoding="utf-8")
+    assert "one class predicted: 긍정" in alone
+    other = (tmp_path / "run/seed-1/report.html").read_text(encoding="utf-8")
+    assert "Learned nothing" not in other
+    says = "seed 2 learned nothing, left out of the medians: one class predicted: 긍정"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert says in jeoni("finetune", str(tmp_path / "recipe.yaml")).out
+    compared = jeoni("compare", str(tmp_path / "run"), str(tmp_path / "run"))
+    assert "learned nothing with seed 2: one class predicted: 긍정" in compared.err
+
+
+def test_a_loss_that_does_not_fall_is_seen(
+    tiny_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    """If no seed learned anything, what they came to is told as it is."""
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run", seeds=[1, 2])
+    done = finetune(recipe, "train.lr=1e-12", "train.epochs=3")
+    for row in done.results["runs"]:
+        assert any(why.startswith("loss stuck") for why in row["flags"])
+    both = [row["metrics"]["accuracy"] for row in done.results["runs"]]
+    assert done.metrics["accuracy"] == np.median(both)
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "2 seeds, of which none learned anything" in page
+
+
+def test_results_of_before_there_were_flags(
+    tiny_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run", seeds=[1, 2])
+    before = finetune(recipe, "train.lr=1e-12", "train.epochs=3")
+    (tmp_path / "run/results.json").unlink()
+    for seed in (1, 2):
+        path = tmp_path / f"run/seed-{seed}/results.json"
+        path.write_text(
+            json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "flags"})
+        )
+    again = finetune(recipe, "train.lr=1e-12", "train.epochs=3")
+    assert again.results["runs"] == before.results["runs"]

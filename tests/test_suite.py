@@ -17,7 +17,7 @@ import tiny
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json, write_json
 from jeoni.data import cards
-from jeoni.recipes import grid, named, suite_flags, suite_table
+from jeoni.recipes import flags, grid, named, suite_table
 from jeoni.recipes import suite as module
 from jeoni.recipes.suite import evaluate_suite
 from jeoni.recipes.suite_settings import absence, resolve
@@ -300,16 +300,16 @@ def test_degenerate_runs(
     rows = [json.dumps({"kind": "train", "step": n, "loss": v}) for n, v in enumerate(losses)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(rows), encoding="utf-8")
     results = {"main_metric": "f1", "metrics": {"f1": 0.5}}
-    found = suite_flags.flags(tmp_path, results)
+    found = flags.flags(tmp_path, results)
     assert len(found) == bool(expected)
     assert all(flag.startswith(expected) for flag in found)
     results["metrics"] = {"f1": None}
-    assert suite_flags.flags(tmp_path, results)[0] == "f1 is not a number"
+    assert flags.flags(tmp_path, results)[0] == "f1 is not a number"
 
 
-def score(name: str, value: float, *flags: str, task: str = "classification") -> Score:
+def score(name: str, value: float, *why: str, task: str = "classification") -> Score:
     metrics = {"accuracy": value, "f1": value}
-    return Score(name, 1, "folder", task, "accuracy", metrics, 10, flags)
+    return Score(name, 1, "folder", task, "accuracy", metrics, 10, why)
 
 
 def test_degenerate_and_failed_runs_are_in_no_median() -> None:

@@ -42,6 +42,9 @@ def compare(
         ("to", interval["high"]),
         ("p", result["p_value"]),
     ]
+    for side in (result["first"], result["second"]):
+        for why in side["flags"]:
+            typer.echo(f"{side['run']} learned nothing with {why}", err=True)
     several = f", mean of {result['seeds']} seeds" if result["seeds"] > 1 else ""
     show.table(f"{result['task']}, n={result['n']:,}{several}", ("", result["metric"]), rows)
     typer.echo(

@@ -97,13 +97,15 @@ def finetune(
     show_result(result.results)
     own = result.options
     typer.echo(f"\nReport: {result.folder}/report.html")
-    if "exact_match" in result.metrics:
+    if result.results.get("task") == "text_to_text":
+        typer.echo(f'Use it:  jeoni generate --model {result.folder}{own} "a text"')
+    elif "exact_match" in result.metrics:
         typer.echo(
             f'Ask it:  jeoni answer --model {result.folder}{own} --question "..." --context "..."'
         )
     elif result.results.get("task") == "tagging":
         typer.echo(f'Use it:  jeoni tag --model {result.folder}{own} "a text"')
-    elif result.results.get("task") in ("regression", "dependency", "relation", "multiple_choice"):
+    elif result.results.get("task") not in ("classification", None):
         typer.echo(f"Use it:  jeoni predict --model {result.folder}{own} data.test=FILE")
     else:
         typer.echo(f'Use it:  jeoni classify --model {result.folder}{own} "a text"')
@@ -127,6 +129,7 @@ def show_groups(rows: "list[GroupRow]") -> None:
 def show_result(results: Any) -> None:
     """The table of metrics; with spread where there are several seeds."""
     from jeoni.cli import show
+    from jeoni.recipes.results import degenerate
 
     several = len(results["seeds"]) > 1
     columns = ("metric", "median", "smallest", "largest") if several else ("metric", "value")
@@ -140,3 +143,7 @@ def show_result(results: Any) -> None:
         else results["data"]["name"]
     )
     show.table(title, columns, rows)
+    for seed, why in degenerate(results):
+        left_out = several and len(degenerate(results)) < len(results["seeds"])
+        what = "left out of the medians" if left_out else "no sample of what the model can do"
+        typer.echo(f"seed {seed} learned nothing, {what}: {why}")

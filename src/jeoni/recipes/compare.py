@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jeoni.base.errors import UserError
 from jeoni.metrics.significance import Comparison, compare_sums
 from jeoni.recipes import run
+from jeoni.recipes.results import degenerate
 from jeoni.tasks import _find
 from jeoni.tasks._task import Metric
 
@@ -29,6 +30,7 @@ class Side:
         examples: a hash of each dev example.
         scores: of each seed and example, ``[s, n]``.
         sums: what the metric adds up, ``[s, n, k]``, where it is no mean over examples.
+        flags: why some of its seeds learned nothing.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Side:
     examples: list[str]
     scores: Floats
     sums: Floats | None
+    flags: list[str]
 
 
 def compare(
@@ -61,7 +64,8 @@ def compare(
         seed: of the resampling: the same gives the same figures.
         resamples: how many test sets are drawn.
 
-    Returns: ``metric``, ``n``, the runs with their ``score``, ``difference`` (second minus first),
+    Returns: ``metric``, ``n``, the runs with their ``score`` and ``flags`` (seeds that learned nothing;
+    they are compared all the same, as seeds go in pairs), ``difference`` (second minus first),
     its ``interval``, ``p_value``, and on how many examples the second run is ``better`` and
     ``worse``.
 
@@ -80,8 +84,8 @@ def compare(
         "task": a.task,
         "n": found.n,
         "seeds": len(a.scores),
-        "first": {"run": str(a.folder), "score": found.first},
-        "second": {"run": str(b.folder), "score": found.second},
+        "first": {"run": str(a.folder), "score": found.first, "flags": a.flags},
+        "second": {"run": str(b.folder), "score": found.second, "flags": b.flags},
         "difference": found.difference,
         "interval": {"level": LEVEL, "low": found.low, "high": found.high},
         "p_value": found.p_value,
@@ -113,6 +117,7 @@ def _read(folder: Path) -> Side:
         examples=[row["example"] for row in tables[0]],
         scores=np.array([[row["score"] for row in rows] for rows in tables], dtype=np.float64),
         sums=None if sums[0][0] is None else np.array(sums, dtype=np.float64),
+        flags=[f"seed {seed}: {why}" for seed, why in degenerate(results)],
     )
 
 

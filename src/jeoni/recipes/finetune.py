@@ -1,5 +1,6 @@
 """Transfer a model to a task: the main job."""
 
+import math
 import shutil
 import time
 import warnings
@@ -17,7 +18,7 @@ from jeoni.data.catalog import Dataset, open_dataset
 from jeoni.data.kinds import KINDS
 from jeoni.evaluation.runner import Evaluation
 from jeoni.nn.stack import blocks
-from jeoni.recipes import card, pages, results, run
+from jeoni.recipes import card, flags, pages, results, run
 from jeoni.recipes.parts import Parts, Shared, assemble
 from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.tasks._shared_report import shared_sections
@@ -150,7 +151,7 @@ def _one_seed(
     """Train and evaluate with one seed; read the results if that was done before."""
     done = run.finished(folder)
     if done is not None:
-        return done
+        return {"flags": flags.flags(folder, done), **done}
     parts = assemble(recipe, shared, seed, folder)
     first = distributed.rank() == 0
     if first:
@@ -208,6 +209,7 @@ def _write(parts: Parts, final: Evaluation, found: dict[str, Any]) -> None:
     with named_problems(folder, _ROOM):
         write_text(folder / run.MODEL / "README.md", card.model_card(recipe, found, task.model))
         run.keep_predictions(folder, parts.dev.records, final.predictions, final.scores)
+        found["flags"] = flags.flags(folder, found)
         of_dev = (parts.dev, final.predictions, final.scores)
         sections = [*task.sections(*of_dev), *shared_sections(task, *of_dev)]
         rows = log.read(folder)
@@ -227,7 +229,7 @@ def _save(parts: Parts, folder: Path) -> None:
 def _keep_best_model(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]], folder: Path) -> None:
     """The model of the seed that did best on dev is the run's model."""
     main = runs[0]["main_metric"]
-    best = max(runs, key=lambda run: run["metrics"][main])
+    best = max(results.counted(runs), key=lambda run: run["metrics"][main] or -math.inf)
     source = _place(recipe, best["seeds"][0]) / run.MODEL
     if not source.is_dir():
         raise UserError(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jeoni.recipes.results import degenerate
 from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.report.page import Report
 from jeoni.report.sections import Bars, Curves, Headline, KeyValues, Section, Table
@@ -38,6 +39,7 @@ def run_report(
             note=f"95% interval of {main} by bootstrap over {results['data']['dev_examples']} examples: "
             f"{shown(main, interval['low'])} to {shown(main, interval['high'])}",
         ),
+        *flagged(results),
         *curves(rows, main),
         *examples,
         Table(
@@ -87,8 +89,9 @@ def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
     sections: list[Section] = [
         Headline(
             headline(results["metrics"], main),
-            note=f"median of {len(runs)} seeds; every seed has its own report in its folder",
+            note=f"median of {_seeds(results)}; every seed has its own report in its folder",
         ),
+        *flagged(results),
         Bars(
             f"{main} by seed",
             [{"seed": f"seed {r['seed']}", main: r["metrics"][main]} for r in runs],
@@ -112,6 +115,23 @@ def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
     return Report(title, f"{len(runs)} seeds, strategy {recipe.strategy['name']}", sections).write(
         path
     )
+
+
+def flagged(results: Results) -> list[Section]:
+    """Which runs learned nothing, and by what that shows; no section, if all did."""
+    rows = degenerate(results)
+    note = "Its score is no sample of what the model can do. Another rate or a longer warm-up may help."
+    return [Table("Learned nothing", ("seed", "why"), rows, note=note)] if rows else []
+
+
+def _seeds(results: Results) -> str:
+    """How many are in the medians."""
+    count, out = len(results["runs"]), len(degenerate(results))
+    if not out:
+        return f"{count} seeds"
+    if out == count:
+        return f"{count} seeds, of which none learned anything"
+    return f"{count - out} of {count} seeds; {out} learned nothing and are left out"
 
 
 def data_sections(data: Results) -> list[Section]:

@@ -41,11 +41,11 @@ def of_one(parts: Parts, result: FitResult, final: Evaluation) -> dict[str, Any]
 
 
 def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One seed's results as they are; several seeds' medians and spreads."""
+    """One seed's results as they are; medians and spreads of several seeds that learned something."""
     if len(runs) == 1:
         return runs[0]
     names = runs[0]["metrics"].keys()
-    finite = {n: [run["metrics"][n] for run in runs] for n in names}
+    finite = {n: [run["metrics"][n] for run in counted(runs)] for n in names}
     by_name = {n: values for n, values in finite.items() if None not in values}
     return {
         "metrics": {name: statistics.median(values) for name, values in by_name.items()},
@@ -55,9 +55,25 @@ def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str,
         "seeds": list(recipe.seeds),
         "folder": str(recipe.folder()),
         "data": runs[0]["data"],
-        "runs": [{"seed": run["seeds"][0], "metrics": run["metrics"]} for run in runs],
+        "runs": [
+            {"seed": run["seeds"][0], "metrics": run["metrics"], "flags": run.get("flags", [])}
+            for run in runs
+        ],
         "machine": runs[0]["machine"],
     }
+
+
+def counted(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The runs that learned something; all, if none did: then what they came to is told as it is."""
+    return [run for run in runs if not run.get("flags")] or runs
+
+
+def degenerate(results: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Seed and reason of each run that learned nothing."""
+    if "runs" not in results:
+        found = results.get("flags")
+        return [(results["seeds"][0], "; ".join(found))] if found else []
+    return [(row["seed"], "; ".join(row["flags"])) for row in results["runs"] if row.get("flags")]
 
 
 def pairs(spread: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:

@@ -14,7 +14,7 @@ from jeoni.base.progress import progress
 from jeoni.data import cards
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.recipes import finetune as finetuning
-from jeoni.recipes import grid, run, suite_flags, suite_pages, suite_table
+from jeoni.recipes import flags, grid, run, suite_pages, suite_table
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.suite_settings import SuiteRecipe, absence, resolve
 from jeoni.recipes.suite_table import Score
@@ -151,8 +151,8 @@ def _score(
     if (scored, recipe.split) != (name, "dev"):
         found = _evaluated(recipe, settings, folder, scored)
     about = scored, settings["seeds"][0], str(folder), results["task"], results["main_metric"]
-    flags = suite_flags.flags(folder, results)
-    return Score(*about, found["metrics"], found["n"], flags, _part(recipe, name, scored))
+    nothing = flags.flags(folder, results)
+    return Score(*about, found["metrics"], found["n"], nothing, _part(recipe, name, scored))
 
 
 def _evaluated(

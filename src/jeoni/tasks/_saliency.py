@@ -129,7 +129,10 @@ def shades(tokenizer: Any, ids: Sequence[Any], weights: Sequence[float]) -> list
         text = tokenizer.decode(ids[:count], skip_special=False)
         end = len(whole) if count == len(ids) else max(end, _common(text, whole))
         if end > start:
-            pieces.append(Shade(whole[start:end], max(-1.0, min(1.0, sum_))))
+            text = whole[start:end]
+            blanks = len(text) - len(text.lstrip()) if text.strip() else 0
+            pieces += [Shade(text[:blanks], 0.0)] if blanks else []
+            pieces.append(Shade(text[blanks:], max(-1.0, min(1.0, sum_))))
             sum_ = 0.0
     return pieces
 
