@@ -295,7 +295,7 @@ def many(task: Task[Any, Any], records: list[Record]) -> tuple[Encoded, list[Any
 def test_of_classification() -> None:
     task, _ = classifier(tiny.model())
     _, (length, sure, rests) = many(task, tiny.labeled() * 3)
-    assert length.title == "accuracy by length"
+    assert length.title == "accuracy by length of the input"
     assert sure.title == "Calibration"
     assert {item.good for item in rests.items} == {True, False}
     for item in rests.items:
@@ -313,7 +313,7 @@ def test_of_questions() -> None:
     records = [replace(r, fields={**r.fields, "id": str(i)}) for i, r in enumerate(records)]
     _, sections = many(task, records)
     titles = [section.title for section in sections]
-    assert titles == ["f1 by length", "Calibration", "What predictions rest on"]
+    assert titles == ["f1 by length of the input", "Calibration", "What predictions rest on"]
     for item in sections[2].items:
         text = "".join(piece.text for piece in item.pieces)
         assert item.predicted.split()[0].lower() in text
@@ -334,7 +334,7 @@ def test_of_numbers_there_is_less() -> None:
     task = Regression(model=loud(tiny.model()), config=RegressionConfig())
     rows = [(text, str(number % 5)) for number, (text, _) in enumerate(tiny.REVIEWS * 3)]
     _, sections = many(task, tiny.labeled(rows))
-    assert [section.title for section in sections] == ["pearson by length"]
+    assert [section.title for section in sections] == ["pearson by length of the input"]
 
 
 def test_of_few_examples_there_is_little(tmp_path: Path) -> None:

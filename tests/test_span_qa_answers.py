@@ -15,6 +15,7 @@ import tiny
 from jeoni.base.errors import UserError
 from jeoni.models.model import Model
 from jeoni.tasks._span_decode import best_spans, choose
+from jeoni.tasks._span_report import question_word, span_sections
 from jeoni.tasks._span_types import Candidate, SpanPrediction, Window, WindowAnswers
 from span_tasks import LONG, covered, make
 
@@ -266,3 +267,38 @@ def test_report_shows_right_and_wrong_answers(model: Model) -> None:
     assert {p.question for p in wrong.items} == {r.fields["question"] for r in records[4:]}
     for passage in right.items:
         assert passage.predicted in passage.gold
+
+
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        ("What's the name of the river?", "what"),
+        ("In which city did the man who wrote it live?", "which"),
+        ("Whose idea was it?", "who"),
+        ("How many bridges are there?", "how many"),
+        ("By how much did it grow?", "how many"),
+        ("How, and why, did it grow?", "how"),
+        ("Name the whole whatnot.", "other"),
+        ("훈민정음을 누가 만들었나?", "누구"),
+        ("그를 도운 사람은 누구인가?", "누구"),
+        ("무슨 요일에 열리는가?", "무엇"),
+        ("몇 년에 어디에서 태어났나?", "몇"),
+        ("왜군이 처음 상륙한 곳은 어디인가?", "어디"),
+        ("그가 떠난 것은 왜인가?", "왜"),
+        ("그는 왜 떠났나?", "왜"),
+        ("가격은 얼마였나?", "얼마"),
+        ("이 강의 이름은?", "other"),
+    ],
+)
+def test_question_words(question: str, word: str) -> None:
+    assert question_word(question) == word
+
+
+def test_scores_by_answer_length_have_those_without_an_answer() -> None:
+    records = [*tiny.questions()[:2], tiny.question("Why?", "It rained.", None)]
+    said = [SpanPrediction("", 0, 0, 0.0, 0.5, 0.0, ())] * 3
+    _, lengths, *_ = span_sections(records, said, [100.0, 0.0, 100.0])
+    assert [(row["kind"], row["f1"]) for row in lengths.rows] == [
+        ("1-10 (n=2)", 50.0),
+        ("no answer (n=1)", 100.0),
+    ]

@@ -1,5 +1,6 @@
 """What the report of span question answering shows."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -7,8 +8,19 @@ from jeoni.data.record import Record, text_field
 from jeoni.report.sections import Bars, Passage, Passages, Section
 from jeoni.tasks._span_types import SpanPrediction
 
-_WORDS = ("what", "who", "when", "where", "which", "how", "why")
-_WORDS_KO = ("누구", "언제", "어디", "무엇", "어느", "어떤", "몇", "왜", "어떻게")
+_WORDS = {
+    name: re.compile(pattern)
+    for name, pattern in {
+        **{word: rf"\b{word}\b" for word in ("what", "when", "where", "which", "why")},
+        "who": r"\bwho(m|se)?\b",
+        "how many": r"\bhow (many|much)\b",
+        "how": r"\bhow\b(?! (many|much)\b)",
+        "누구": "누구|누가",
+        "무엇": "무엇|무슨|뭐|뭘",
+        "왜": r"왜(?!\w)|왜냐|왜인",  # 왜군 and 왜란 are of another word
+        **{word: word for word in ("언제", "어디", "어느", "어떤", "어떻게", "몇", "얼마")},
+    }.items()
+}
 _LENGTHS = ((1, 10), (11, 25), (26, 50), (51, 100), (101, 10**9))
 SHOWN = 12
 
@@ -53,11 +65,14 @@ def _passage(record: Record, prediction: SpanPrediction, score: float) -> Passag
 def _by_word(records: Sequence[Record], scores: Sequence[float]) -> list[dict[str, object]]:
     groups: dict[str, list[float]] = defaultdict(list)
     for record, score in zip(records, scores, strict=True):
-        question = text_field(record, "question").lower()
-        found = [word for word in _WORDS if word in question.split()]
-        found += [word for word in _WORDS_KO if word in question]
-        groups[found[0] if found else "other"].append(score)
+        groups[question_word(text_field(record, "question"))].append(score)
     return _rows(groups)
+
+
+def question_word(question: str) -> str:
+    """The first question word of an English or Korean question; "other" where there is none."""
+    places = {name: m.start() for name, p in _WORDS.items() if (m := p.search(question.lower()))}
+    return min(places, key=places.__getitem__, default="other")
 
 
 def _by_length(records: Sequence[Record], scores: Sequence[float]) -> list[dict[str, object]]:
@@ -72,6 +87,9 @@ def _by_length(records: Sequence[Record], scores: Sequence[float]) -> list[dict[
         ]
         if values:
             groups[name] = values
+    none = [s for r, s in zip(records, scores, strict=True) if not r.fields.get("answers")]
+    if none:
+        groups["no answer"] = none
     return _rows(groups, by_size=False)
 
 
