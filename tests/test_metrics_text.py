@@ -4,9 +4,10 @@ import math
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
-from jeoni.metrics.text import rouge, rouge_means, rouge_t5, translation_score
+from jeoni.metrics.text import rouge, rouge_means, rouge_t5, score_of_sums, translation_score
 from metric_cases import cases, same
 
 
@@ -111,3 +112,12 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
     with pytest.raises(ImportError, match=r"jeoni\[generation\]"):
         translation_score([["a"]], ["a"])
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "ter"])
+def test_rows_add_up_to_the_score(metric: Any) -> None:
+    references = [["a river near the bridge"], ["the water was old", "old water"], ["a picture"]]
+    result = translation_score(references, ["a river by the bridge", "water was old", "x"], metric)
+    assert result.rows.shape[0] == 3
+    both = np.stack([result.rows.sum(0), result.rows.sum(0)])
+    assert score_of_sums(both, metric) == pytest.approx([result.score] * 2)
