@@ -187,3 +187,13 @@ def test_back_is_exact_where_no_border_is_inside_a_token(data: st.DataObject) ->
     units = carriers(text, None, pieces.offsets)
     tags = to_tokens(gold, units)
     assert to_characters(tags, units, pieces.offsets, text, plain=False) == gold
+
+
+def test_a_text_that_is_mostly_blank_takes_no_longer() -> None:
+    text = "a" + 100_000 * " " + "b"
+    offsets = np.array([[0, 1], [100_001, 100_002]])
+    units = np.array([0, 100_001])
+    whole = to_characters(["B-X", "I-X"], units, offsets, text, plain=False)
+    assert whole == ["B-X", *["I-X"] * 100_001]
+    apart = to_characters(["B-X", "B-X"], units, offsets, text, plain=False)
+    assert apart == ["B-X", *["O"] * 100_000, "B-X"]

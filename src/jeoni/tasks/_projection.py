@@ -89,9 +89,10 @@ def to_characters(
     covered = np.zeros(len(text), np.bool_)
     for start, end in spans:
         covered[start:end] = True
+    last = np.maximum.accumulate(np.where(covered, np.arange(len(text)), NONE))
     for index in np.flatnonzero(~covered)[::-1].tolist():
         behind = result[index + 1] if index + 1 < len(text) else "O"
-        before = next((result[i] for i in range(index - 1, -1, -1) if covered[i]), "O")
+        before = "O" if last[index] == NONE else result[last[index]]
         if behind[:2] == "I-" and before[2:] == behind[2:]:
             result[index] = behind
     return result
