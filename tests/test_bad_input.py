@@ -22,6 +22,8 @@ RELATION = {"text": "Ann met Bob", **PLACES, "label": "knows"}
 ASKED = {"question": "Who?", "context": "It was Ann.", "answers": [{"text": "Ann", "start": 7}]}
 CHOICE = {"text": "She sat", "choices": ["down.", "the."], "label": 0}
 
+DIALOGUE = {"dialogue": [{"role": "user", "text": "a room", "state": ["hotel-type-room"]}]}
+
 
 def csv(line: str | bytes) -> bytes:
     return CSV.replace(b"{}", line if isinstance(line, bytes) else line.encode())
@@ -107,6 +109,14 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "two roots": ("x.conllu", trees("0 1", "0 0", "0"), "x.conllu, line 4: 2 words have no head"),
     "a head that is no word": ("x.conllu", trees("0 1", "0 9", "0"), "line 5: head '9' is none"),
     "no such choice": ("x.jsonl", rows(CHOICE, label=2), "line 2: label 2 is none of the 2 choices"),
+    "a dialogue without end": (
+        "x.jsonl", rows(DIALOGUE, dialogue=DIALOGUE["dialogue"] * 1001),
+        "x.jsonl, line 2: 1,001 turns in a dialogue, more than 1,000",
+    ),
+    "a state that is none": (
+        "x.jsonl", rows(DIALOGUE, dialogue=[{**DIALOGUE["dialogue"][0], "state": ["hotel"]}]),
+        "x.jsonl, line 2.*'hotel' in a state is not domain-slot-value",
+    ),
     "a column that a row lacks": ("x.jsonl", rows(CHOICE, text=...), "line 2: no column 'text'"),
 }  # fmt: skip
 

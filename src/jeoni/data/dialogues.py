@@ -15,6 +15,8 @@ from jeoni.data.record import Record
 from jeoni.data.standard import Columns, has, text, value
 
 USER = "user"
+MOST = 1000
+"""Turns of a dialogue: each is read with all before it, which takes the square of them."""
 NONE = "none"
 """The value of a slot that nothing was said about: it is in no state."""
 
@@ -23,9 +25,17 @@ def user_turns(record: Record, columns: Columns) -> Iterator[Record]:
     """A record for each of the user's turns in a dialogue, with what was said up to it.
 
     What is no such dialogue is passed on as it is: ``dialogue_fields`` says what is wrong with it.
+
+    Raises:
+        UserError: more than ``MOST`` turns.
     """
     column = columns.dialogue or "dialogue"
     turns = record.fields.get(column)
+    if isinstance(turns, list) and len(turns) > MOST:
+        raise UserError(
+            f"{record.where}: {len(turns):,} turns in a dialogue, more than {MOST:,}",
+            hint="is it several dialogues? give each a row of its own",
+        )
     places = _places(turns) if isinstance(turns, list) else []
     for number, place in enumerate(places, 1):
         fields = {**record.fields, column: turns[: place + 1]}  # type: ignore[index]
