@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shell import Run
+from shell import Run, user_error
 
 VERBS = (
     "finetune",
@@ -111,6 +111,26 @@ def test_data_list(jeoni: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     plain = jeoni("data", "list").out
     assert all(name in plain for name in found)
     assert "JEONI_DATA" in plain
+
+
+def test_data_list_counts_rows(jeoni: Run, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"ratings_{split}.txt").write_text("id\tdocument\tlabel\n1\ta\t1\n2\tb\t0\n")
+    (tmp_path / "KorQuAD_v1.0_dev.json").write_text("{}")  # which a listing does not mind
+    found = {
+        entry["name"]: entry["rows"]
+        for entry in json.loads(jeoni("data", "list", "--json", "--root", str(tmp_path)).out)
+    }
+    assert found["nsmc"] == {"train": 2, "test": 2}
+    assert found["korquad"] == {"dev": None}
+    one = jeoni("data", "list", "nsmc", "--root", str(tmp_path)).out
+    assert "ratings_test.txt: 2 rows" in " ".join(one.split())
+    assert "CC0 1.0" in one
+    assert "KoELECTRA-Base-v2" in one
+    other = " ".join(jeoni("data", "list", "klue-wos", "--root", str(tmp_path)).out.split())
+    assert "not here; looked for wos-v1.1_train.json" in other
+    assert str(tmp_path) in other.replace(" ", "")
+    user_error(jeoni("data", "list", "nsmk"), "no dataset named 'nsmk'", "'nsmc'")
 
 
 def test_models_list(jeoni: Run) -> None:

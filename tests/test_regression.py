@@ -14,6 +14,7 @@ import peers
 import tiny
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
+from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.metrics.intervals import bootstrap_sums
 from jeoni.models import hub
 from jeoni.models.model import Model
@@ -21,7 +22,8 @@ from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import finetune
 from jeoni.recipes.predict import predict
 from jeoni.serving.predictor import classify
-from jeoni.tasks.regression import NumberPrediction, Regression, RegressionConfig
+from jeoni.tasks.regression import NumberPrediction, Regression, RegressionConfig, from_data
+from report_page import render
 
 TEXTS = [text for text, _ in tiny.REVIEWS]
 PAIRS = [(a, b, 1.5) for a, b in itertools.pairwise(TEXTS)] + [
@@ -183,3 +185,41 @@ def test_decoders_too(family: str) -> None:
     together = task.logits(features.batch([0, 1]))
     alone = torch.cat([task.logits(features.batch([i])) for i in (0, 1)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+# Counts
+
+
+def test_counts_are_learned_as_logarithms(model: Model) -> None:
+    rows = [("a", "0"), ("b", "9"), ("c", "999")]
+    task = make(model, log=True)
+    encoded = task.encode(tiny.labeled(rows))
+    assert encoded.features.targets["value"].tolist() == pytest.approx([0, 1, 3])
+    found = task.combine(encoded, [0.0, 2.0, 3.0])
+    assert [p.value for p in found] == pytest.approx([0, 99, 999])
+    scores = task.score(encoded, found)
+    assert scores.values["mean_absolute_error"] == pytest.approx(1 / 3)
+    assert list(scores.per_example) == pytest.approx([0, -1, 0])
+    assert task.combine(encoded, [1e6] * 3)[0].value < float("inf")
+    page = render(*task.sections(encoded, found, scores))
+    assert "log10(1 + number)" in page.texts("p")
+    with pytest.raises(UserError, match=r"line 3: label -1 is below 0"):
+        task.encode(tiny.labeled([("a", "1"), ("b", "-1")]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 3, 99, 999999], {"start": pytest.approx(2.151, abs=1e-3), "log": True}),
+        ([0, 3, 5], {"start": pytest.approx(8 / 3)}),
+        ([-1, 3, 99999], {"start": pytest.approx(100001 / 3)}),
+    ],
+)
+def test_whether_they_span_orders_of_magnitude(
+    tmp_path: Path, labels: list[int], expected: dict[str, Any]
+) -> None:
+    path = tiny.write_csv(tmp_path / "x.csv", [(f"t{n}", n) for n in labels], ("text", "label"))
+    dataset = open_dataset(DataConfig(train=str(path), dev=str(path)), task="regression")
+    found = from_data(dataset)
+    assert {k: found.get(k) for k in expected} == expected
+    assert found.get("log", False) == ("log" in expected)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from jeoni.data.cards import Entry
     from jeoni.data.prepare.pipeline import Prepared
 
 app = typer.Typer(help="Data sets, and text for pretraining.", no_args_is_help=True)
@@ -18,6 +19,9 @@ def _group() -> None:
 
 @app.command("list")
 def list_(
+    name: Annotated[
+        str | None, typer.Argument(help="All about this one, and where it was looked for.")
+    ] = None,
     root: Annotated[str | None, typer.Option(help="A folder to look in first.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -26,9 +30,9 @@ def list_(
     The environment variable JEONI_DATA names folders with data sets in them.
     """
     from jeoni.cli import show
-    from jeoni.data.cards import available
+    from jeoni.data.cards import available, roots
 
-    entries = available(root)
+    entries = available(root, only=name, count=True)
     if json:
         show.as_json(
             [
@@ -50,6 +54,9 @@ def list_(
             ]
         )
         return
+    if name is not None:
+        _one(entries[0])
+        return
     rows = [
         (
             e.name,
@@ -67,10 +74,34 @@ def list_(
         for e in entries
     ]
     show.table("", ("name", "", "task", "at hand", "licence", "what it is"), rows)
-    searched = sorted({str(path) for e in entries for path in e.searched})
-    typer.echo(
-        f"Looked in: {', '.join(searched) or 'the package only'}. Set JEONI_DATA to look elsewhere, too."
-    )
+    bases = ", ".join(map(str, roots(root)))
+    where = f"{bases}, and folders in them with the names of the data sets" if bases else "none"
+    typer.echo(f"Looked in: {where}. Set JEONI_DATA to look elsewhere, too.")
+
+
+def _one(entry: "Entry") -> None:
+    """What there is to know about a data set."""
+    from jeoni.cli import show
+
+    card = entry.card
+    rows = [(key, getattr(card, key)) for key in ("description", "task", "language", "metric")]
+    rows += [("licence", card.licence), ("on the hub", card.hf or "–")]
+    for split, paths in entry.files.items():
+        count = entry.rows.get(split)
+        here = f"{' + '.join(map(str, paths))}{'' if count is None else f': {count:,} rows'}"
+        looked = f"not here; looked for {' or '.join(card.splits[split])} (or .zst, .gz)"
+        rows.append((split, here if paths else looked))
+    show.table(entry.name, ("", ""), rows)
+    published = [
+        (model, metric, score, f"{p.source}, {p.split}")
+        for p in card.published
+        for model, scores in p.scores.items()
+        for metric, score in scores.items()
+    ]
+    if published:
+        show.table("Published", ("model", "metric", "score", "source"), published)
+    where = ", ".join(map(str, entry.searched))
+    typer.echo(f"Looked in: {where or 'no folder: JEONI_DATA is not set'}")
 
 
 @app.command(no_args_is_help=True)

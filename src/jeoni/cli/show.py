@@ -3,7 +3,9 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
+
+LONGEST_NAME = 30
 
 
 def table(
@@ -16,7 +18,10 @@ def table(
     view = Table(title=title or None, title_justify="left", header_style="bold")
     for number, name in enumerate(columns):
         numeric = all(_numeric(row[number]) for row in rows)
-        view.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        # Names are copied from here: those of usual length stay whole.
+        whole = number == 0 and all(len(cell(row[0])) <= LONGEST_NAME for row in rows)
+        side: Literal["left", "right"] = "right" if numeric else "left"
+        view.add_column(name, justify=side, overflow="fold", no_wrap=whole)
     for row in rows:
         view.add_row(*(cell(value) for value in row))
     console = Console(stderr=err)

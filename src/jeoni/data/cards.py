@@ -1,7 +1,8 @@
 """Which datasets are known, and where their files are: one YAML file a dataset in ``datasets/``."""
 
+import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,8 @@ from pydantic import Field
 from jeoni.base.config import Config, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.base.lookup import suggest
+from jeoni.data.readers import ending, read
+from jeoni.data.standard import value
 
 HERE = Path(__file__).parent
 VARIABLE = "JEONI_DATA"
@@ -29,6 +32,7 @@ Metric = Literal[
     "minimal_pairs", "joint_goal_accuracy",
 ]  # fmt: skip
 Split = Literal["train", "dev", "test"]
+Pairs = tuple[tuple[str, str], ...]
 
 
 class Published(Config):
@@ -190,26 +194,47 @@ def missing(name: str, split: Split, root: str | None) -> UserError:
     )
 
 
-def available(root: str | None = None) -> list[Entry]:
-    """All known datasets, with what is at hand of each."""
-    return list(_entries(root))
+def available(
+    root: str | None = None, *, only: str | None = None, count: bool = False
+) -> list[Entry]:
+    """All known datasets, with what is at hand of each.
+
+    Args:
+        root: folder to look in first.
+        only: name of one, instead of all.
+        count: read the files that do not say at once how many rows they have, too.
+    """
+    rows = functools.cache(functools.partial(_rows, count=count))  # several may share files
+    return list(_entries(names() if only is None else [only], root, rows))
 
 
-def _entries(root: str | None) -> Iterator[Entry]:
-    for name in names():
+def _entries(
+    wanted: Sequence[str], root: str | None, rows: Callable[..., int | None]
+) -> Iterator[Entry]:
+    for name in wanted:
         known = card(name)
         files = {split: locate(name, split, root) for split in known.splits}
-        rows = {split: _rows(files[split], known.only) for split in files if files[split]}
-        yield Entry(name, known, files, rows, tuple(folders(name, root)))
+        formats = tuple(known.formats.items())
+        counts = {
+            split: rows(paths, formats, tuple(known.only.get(split, {}).items()))
+            for split, paths in files.items()
+            if paths
+        }
+        yield Entry(name, known, files, counts, tuple(folders(name, root)))
 
 
-def _rows(paths: tuple[Path, ...], only: Mapping[Split, Mapping[str, str]]) -> int | None:
-    if only or any(path.suffix != ".parquet" for path in paths):
-        return None
+def _rows(paths: tuple[Path, ...], formats: Pairs, only: Pairs, *, count: bool) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return sum(int(pq.ParquetFile(path).metadata.num_rows) for path in paths)
-    except (pa.ArrowException, OSError):
+        if not only and all(path.suffix == ".parquet" for path in paths):
+            return sum(int(pq.ParquetFile(path).metadata.num_rows) for path in paths)
+        if not count:
+            return None
+        found = (
+            row for path in paths for row in read(path, format=dict(formats).get(ending(path)))
+        )
+        return sum(all(str(value(row, k, k)) == v for k, v in only) for row in found)
+    except (pa.ArrowException, UserError, OSError):
         return None  # a listing goes on; reading the file will say what is wrong with it

@@ -5,6 +5,7 @@ output, squared error).
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
+from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.data.standard import label_number
@@ -24,6 +26,8 @@ from jeoni.tasks._task import Encoded, Scores, Sums, TaskType
 from jeoni.tasks._texts import JudgedConfig, TextTask, judged_features, one_output, output, shown
 
 SHOWN = 12
+FAR = 100
+HIGHEST = 300.0  # as a power of ten, a float can still hold it
 
 
 class RegressionConfig(JudgedConfig):
@@ -35,11 +39,15 @@ class RegressionConfig(JudgedConfig):
         metric: the figure that counts; the data set gives it if this does not.
         start: what a fresh head says of everything before training; by default the mean of the training
             data, which is a long way for small steps from 0.
+        log: learn, and score, ``log10(1 + number)``; by default of counts that span orders of magnitude
+            (none below 0, the highest ``FAR`` times the one in the middle), whose largest would be all
+            that squared errors see.
     """
 
     threshold: float | None = 3.0
     metric: Literal["pearson", "spearman"] = "pearson"
     start: float = Field(0.0, allow_inf_nan=False)
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,15 @@ class Regression(TextTask[float, NumberPrediction]):
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Texts as for classification; targets ``value [n]``."""
-        targets = {"value": [label_number(r) for r in records]} if labeled else {}
+        targets = {"value": [self._target(r) for r in records]} if labeled else {}
         features, notes = judged_features(self, records, targets, both=self.config.both_orders)
         return Encoded(records, features, notes)
+
+    def _target(self, record: Record) -> float:
+        number = label_number(record)
+        if self.config.log and number < 0:
+            raise UserError(f"{record.where}: label {number:g} is below 0", hint="task.log=false")
+        return math.log10(1 + number) if self.config.log else number
 
     def judged(self, hidden: Tensor, batch: Batch) -> Tensor:
         """``[n]``; of both orders of a pair the sum."""
@@ -82,7 +96,14 @@ class Regression(TextTask[float, NumberPrediction]):
 
     def combine(self, encoded: Encoded, partials: Sequence[float]) -> list[NumberPrediction]:
         """As they are: nothing is clipped."""
+        if self.config.log:
+            partials = [10 ** min(value, HIGHEST) - 1 for value in partials]
         return [NumberPrediction(value) for value in partials]
+
+    def _learned(self, predictions: Sequence[NumberPrediction]) -> NDArray[np.float64]:
+        """The numbers as they were learned."""
+        found = np.array([p.value for p in predictions])
+        return np.log10(1 + found) if self.config.log else found
 
     def score(self, encoded: Encoded, predictions: Sequence[NumberPrediction]) -> Scores:
         """Pearson, Spearman, mean absolute error, F1 of the binary view; fractions, and points.
@@ -91,7 +112,7 @@ class Regression(TextTask[float, NumberPrediction]):
         any other is better.
         """
         gold = encoded.features.targets["value"].astype(float)
-        found = np.array([p.value for p in predictions])
+        found = self._learned(predictions)
         errors = np.abs(found - gold)
         values = {"mean_absolute_error": float(errors.mean())}
         if len(gold) > 1:
@@ -111,20 +132,23 @@ class Regression(TextTask[float, NumberPrediction]):
     ) -> list[Section]:
         """Predictions and what they miss against the right values; the worst errors."""
         gold = encoded.features.targets["value"].tolist()
+        found = self._learned(predictions).tolist()
         rows = [
-            {"right": a, "predicted": p.value, "error": p.value - a}
-            for a, p in zip(gold, predictions, strict=True)
+            {"right": a, "predicted": b, "error": b - a} for a, b in zip(gold, found, strict=True)
         ]
         worst = sorted(range(len(rows)), key=lambda i: -abs(rows[i]["error"]))
         items = [
-            Text(shown(encoded.records[i]), f"{gold[i]:g}", f"{predictions[i].value:.2f}", False)
+            Text(shown(encoded.records[i]), f"{gold[i]:.4g}", f"{found[i]:.2f}", False)
             for i in worst[:SHOWN]
         ]
         return [
-            Points("Predicted and right values", rows, "right", "predicted"),
+            Points("Predicted and right values", rows, "right", "predicted", note=self._unit()),
             Points("Residuals", rows, "right", "error", note="predicted minus right value"),
             Texts("Largest errors", items),
         ]
+
+    def _unit(self) -> str:
+        return "log10(1 + number)" if self.config.log else ""
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
@@ -148,11 +172,14 @@ def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:
-    """The data set's figure, and the mean of its training data."""
+    """The data set's figure, and the mean of its training data; whether logarithms are learned."""
     if "train" not in dataset.sources:
         return {"metric": dataset.metric}
     labels = [label_number(record) for record in dataset.split("train")]
-    return {"metric": dataset.metric, "start": sum(labels) / len(labels)}
+    if min(labels) < 0 or max(labels) < FAR * (1 + statistics.median(labels)):
+        return {"metric": dataset.metric, "start": statistics.fmean(labels)}
+    start = statistics.fmean(math.log10(1 + label) for label in labels)
+    return {"metric": dataset.metric, "start": start, "log": True, "threshold": None}
 
 
 TASK = TaskType(
