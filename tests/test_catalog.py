@@ -111,7 +111,7 @@ def test_nothing_named() -> None:
         ({"trian": "x"}, "unknown key 'trian'.*'train'"),
         ({"limit_dev": 0}, "limit_dev must be above 0, not 0"),
         ({"dev_fraction": 1.0}, "dev_fraction must be below 1, not 1.0"),
-        ({"metric": "bleu"}, "metric"),
+        ({"metric": "blue"}, "metric"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
