@@ -113,7 +113,8 @@ def check_said(record: Record, fields: Sequence[str]) -> None:
     for field in fields:
         if not record.fields.get(field, field).strip():
             raise UserError(
-                f"{record.where}: the {field} is empty", hint="data.skip_bad=true leaves such out"
+                f"{record.where}: the {field} is empty",
+                hint="data.skip_bad=true leaves such examples out",
             )
 
 
