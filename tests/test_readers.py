@@ -355,6 +355,13 @@ def test_formats_are_all_tested_here() -> None:
     assert set(FORMATS) == {*SAME, "txt", "mrc_tsv", *elsewhere}
 
 
+def test_parquet_with_values_that_python_has_no_word_for(tmp_path: Path) -> None:
+    late = pa.array([2**62], pa.timestamp("us"))  # behind the year 9999
+    pq.write_table(pa.table({"text": ["a"], "when": late}), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"x\.parquet: not whole parquet"):
+        list(read(tmp_path / "x.parquet"))
+
+
 REAL: Sequence[tuple[str, int]] = [
     ("squad/dev-v1.1.json.zst", 10_570),
     ("squad/dev-v2.0.json.zst", 11_873),

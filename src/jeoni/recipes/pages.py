@@ -137,8 +137,9 @@ def _seeds(results: Results) -> str:
 def data_sections(data: Results) -> list[Section]:
     """Facts of the data, and what of it was passed over."""
     rows = [
-        (splits, skipped["count"], "\n".join(skipped["first"]))
+        (splits, skipped["count"], reason) if number == 0 else ("", "", reason)
         for splits, skipped in data.get("skipped", {}).items()
+        for number, reason in enumerate(skipped["first"])
     ]
     return [
         KeyValues("Data", {k: v for k, v in data.items() if k != "skipped"}),

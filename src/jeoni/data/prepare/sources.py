@@ -237,7 +237,8 @@ class _Reader:
                         number += 1
                         yield Record(row, path.name, number, "row")
                     self.position = self.source.size * number // rows
-        except (pa.ArrowException, OSError) as error:
+        # Texts that are not UTF-8 are no ArrowException.
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise UserError(f"{path}: not whole parquet: {error}") from None
 
     def _records(self, records: Iterator[Record]) -> Iterator[Document]:
