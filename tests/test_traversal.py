@@ -110,6 +110,15 @@ def test_both_orders_are_one_judgment() -> None:
         classify(both_orders=True).encode(tiny.labeled([("a", "bad")]))
 
 
+def test_both_orders_begin_at_the_mean() -> None:
+    config = RegressionConfig(both_orders=True, start=3.0)
+    task = Regression(model=tiny.model(), config=config)
+    task.model.eval()
+    rows = [Record({"text": "a", "pair": "b", "label": 1.0}, "x", 1)]
+    found = task.logits(task.encode(rows).features.batch([0])).item()
+    assert found == pytest.approx(3.0, abs=0.3)
+
+
 def regress(**settings: Any) -> Regression:
     model = parts.model("gpt2")
     task = Regression(model=model, config=RegressionConfig(**settings))

@@ -65,7 +65,9 @@ class Regression(TextTask[float, NumberPrediction]):
     def attach(self, seed: int) -> None:
         """Use the checkpoint's head if it is one of regression, else a fresh one."""
         self.main_metric = self.config.metric
-        one_output(self, "regression", seed, start=self.config.start)
+        # Of both orders, two outputs are added up.
+        start = self.config.start / (1 + self.config.both_orders)
+        one_output(self, "regression", seed, start=start)
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Texts as for classification; targets ``value [n]``."""
