@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tokenizer_samples as samples
-from jeoni.text import word_cache
+from jeoni.text import engine, word_cache
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.tokenizer_files import TokenizerFiles
 from jeoni.text.word_cache import WordCache
@@ -21,6 +21,7 @@ WORDS = [
     "it's", "the.", "(the)", "뷁", "ＡＢ", "½", "▁", "\u00b4", "\ufffd", "\u200b", "\u0301", "❤\ufe0f",
     "👨\u200d👩", "[MASK]", "<mask>the", "</s>", "Ġ", "<", "\x07", "a\tb", "\ud800", "",
 ]  # fmt: skip
+PLAIN = [word for word in WORDS if not set(word) & set("[<▁뷁½")]
 BATCHES = [
     ["a b \ufffd", "a \ufffd b"],
     ["½ the", "the ½ the"],
@@ -73,6 +74,22 @@ def test_batch_is_each_text_alone(like: str) -> None:
         assert tokenizer.flat_ids(texts)[0].tolist() == [i for own in ids for i in own]
         built = [tokenizer.build_single(own)[0] for own in ids]
         assert [own for own, _ in tokenizer.encode_ids(texts)] == built
+
+
+@pytest.mark.parametrize("like", [*APART, "added"])
+def test_long_texts_are_read_in_parts(like: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = copy.deepcopy(variant(like) if like == "added" else small(like))
+    rng = random.Random(1)
+    for _ in range(60):
+        texts = ["  ".join(some_texts(rng)), " ".join(rng.choices(PLAIN, k=12))]
+        monkeypatch.setattr(engine, "PORTION", 1 << 18)
+        whole = [read(tokenizer, [text])[0] for text in texts]
+        monkeypatch.setattr(engine, "PORTION", 9)
+        monkeypatch.setattr(word_cache, "PORTION", 9)
+        assert [read(tokenizer, [text])[0] for text in texts] == whole
+        assert read(copy.deepcopy(tokenizer), texts) == whole
+    assert len(WordCache(["[MASK]"]).parts("한국어를 the cafe 漢字 a b")) == 2
+    assert len(WordCache(["[MASK]"]).parts("한국어를 the cafe [MASK] a b")) == 1
 
 
 @pytest.mark.parametrize("like", APART)

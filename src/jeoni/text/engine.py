@@ -16,7 +16,7 @@ from jeoni.text import morphemes
 from jeoni.text.encoding import without_surrogates
 from jeoni.text.offsets import Exact, Flat, Ints
 from jeoni.text.tokenizer_files import TokenizerFiles
-from jeoni.text.word_cache import WordCache
+from jeoni.text.word_cache import PORTION, WordCache
 
 _Batch = Callable[..., list[tokenizers.Encoding]]
 
@@ -59,7 +59,21 @@ class Engine:
         return np.fromiter(chain.from_iterable(found), np.int32, sum(lengths)), lengths
 
     def _flat_plain(self, texts: Sequence[str]) -> Flat:
-        return self._exact.flat(self._encode(texts, self.rust.encode_batch), texts)
+        if self._words is None or max(map(len, texts), default=0) <= PORTION:
+            return self._exact.flat(self._encode(texts, self.rust.encode_batch), texts)
+        # What the library makes of a text takes hundreds of times its size: only so much at once.
+        parts = [self._words.parts(text) for text in texts]
+        found = [self._flat_part(part) for part in chain.from_iterable(parts)]
+        counts = [len(ids) for ids, _ in found]
+        starts = [n for own in parts for n in np.cumsum([0, *map(len, own)])[:-1].tolist()]
+        offsets = np.concatenate([o for _, o in found]) + np.repeat(starts, counts)[:, None]
+        first = np.cumsum([0, *map(len, parts)])[:-1]
+        lengths = np.add.reduceat(counts, first).tolist()
+        return np.concatenate([ids for ids, _ in found]), offsets.astype(np.int32), lengths
+
+    def _flat_part(self, text: str) -> tuple[Ints, Ints]:
+        ids, offsets, _ = self._exact.flat(self._encode([text], self.rust.encode_batch), [text])
+        return ids, offsets
 
     def _flat_segmented(self, texts: Sequence[str]) -> Flat:
         """The same of texts that marks are put into."""

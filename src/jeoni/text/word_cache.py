@@ -19,6 +19,9 @@ from jeoni.text.offsets import Flat, Ints, intricate
 _MOST = 100_000  # words
 _LONGEST = 40  # characters of a word that is remembered
 _TOGETHER = 100  # new words that the library is given as one text
+PORTION = 1 << 18
+"""Characters of a text that is not cut in parts."""
+_BETWEEN = re.compile(r"[^\W_] (?=[^\W_])")
 _ROW = 3 * np.dtype(np.int32).itemsize  # of a token: id, start, end
 
 _NORMALIZERS = (
@@ -78,6 +81,15 @@ class WordCache:
         starts = _starts(_lengths(words)) - np.repeat(_starts(_lengths(texts)), parts)
         offsets = table[:, 1:] + np.repeat(starts, counts)[:, None]
         return table[:, 0].copy(), offsets, np.add.reduceat(counts, _starts(parts)).tolist()
+
+    def parts(self, text: str) -> list[str]:
+        """A very long text in parts, cut before blanks between two letters; none with special tokens."""
+        if len(text) <= PORTION or self._special.search(text):
+            return [text]
+        places = [0]
+        while found := _BETWEEN.search(text, places[-1] + PORTION):
+            places.append(found.end() - 1)
+        return [text[start:end] for start, end in pairwise([*places, len(text)])]
 
     def _cut(self, text: str) -> list[str]:
         """A text's words, each but the first with the blank before it; or the text as it is."""
