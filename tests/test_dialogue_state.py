@@ -21,6 +21,7 @@ from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import finetune
 from jeoni.recipes.predict import predict
 from jeoni.tasks._dialogue_types import StatePrediction
+from jeoni.tasks._shared_report import shared_sections
 from jeoni.tasks.dialogue_state import CUT, UNKNOWN, UNSAID, DialogueState, DialogueStateConfig
 from jeoni.text.training import train_wordpiece
 from report_page import render
@@ -274,6 +275,20 @@ def test_scores_and_report(start: Model, tmp_path: Path) -> None:
     assert cells[:8] == ["식당-지역", "2", "1", "0", "1", "0", "0.5", "0.6667"]
     assert cells[16:20] == ["식당-종류", "한식당", "양식당", "1"]
     assert cells[20:24] == ["식당-지역", "서울 중앙", "서울 북쪽", "1"]
+
+
+def test_what_the_report_asks_of_a_prediction(start: Model, tmp_path: Path) -> None:
+    task = make(start)
+    encoded = task.encode(records(tmp_path, 1))
+    found = [StatePrediction(state, 0.5) for state in [(), VALUES[1:2], VALUES[:1]]]
+    scores = task.score(encoded, found)
+    assert task.confidences(encoded, found, scores) == ([0.5] * 3, [True, False, False])
+    first, second, third = (task.verdict(encoded, p, n) for n, p in enumerate(found))
+    assert first.targets == {"values": [0, 4]}  # nothing is said: of every slot
+    assert second.targets == {"values": [2, UNSAID]}
+    assert (third.predicted, third.gold) == (VALUES[0], f"{VALUES[0]}, {VALUES[3]}")
+    sections = shared_sections(task, encoded, found, scores)
+    assert any("rest" in section.title for section in sections)
 
 
 def test_a_slot_that_no_state_has(start: Model, tmp_path: Path) -> None:

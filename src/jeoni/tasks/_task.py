@@ -93,7 +93,7 @@ class Verdict:
     """
 
     sequence: int
-    targets: Mapping[str, int]
+    targets: Mapping[str, int | list[int]]
     predicted: str
     gold: str
 

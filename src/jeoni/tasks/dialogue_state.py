@@ -26,7 +26,7 @@ from jeoni.report.sections import Section
 from jeoni.tasks._dialogue_head import SlotHead, by_slot, meanings
 from jeoni.tasks._dialogue_report import dialogue_sections
 from jeoni.tasks._dialogue_types import StatePrediction
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 
 HEAD = "dialogue_state"
 CUT = "turns whose history is longer than max_length (its oldest words are not read)"
@@ -185,6 +185,23 @@ class DialogueState(Task[Kept, StatePrediction]):
     ) -> list[Section]:
         """Joint goal accuracy by turn, each slot, values that are confused, wrong states."""
         return dialogue_sections(encoded.records, predictions, list(self.values))
+
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[StatePrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """Of every state."""
+        return [p.probability for p in predictions], [score == 1 for score in scores.per_example]
+
+    def verdict(self, encoded: Encoded, prediction: StatePrediction, example: int) -> Verdict:
+        """The values of a state; slots that are empty rest on nothing, unless all are."""
+        record = encoded.records[example]
+        said = Record({"state": prediction.state}, record.source, record.line, record.unit)
+        target, firsts = self._target(said), np.cumsum([0, *self.sizes[:-1]]).tolist()
+        if prediction.state:
+            pairs = zip(target, firsts, strict=True)
+            target = [UNSAID if place == first else place for place, first in pairs]
+        right = ", ".join(record.fields["state"])
+        return Verdict(example, {"values": target}, ", ".join(prediction.state), right)
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
