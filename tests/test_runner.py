@@ -1,6 +1,7 @@
 """The runner: the same predictions whatever the batches, the mean loss, the model as it was."""
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jeoni.tasks._task import Encoded, Task
 from jeoni.tasks.classification import Classification, ClassificationConfig
 from jeoni.tasks.span_qa import SpanQA, SpanQAConfig
 
-TASKS = ("span_qa", "classification")
+TASKS = ("span_qa", "span_qa joint", "classification")
 
 
 @pytest.fixture(params=TASKS)
@@ -27,8 +28,9 @@ def ready(request: pytest.FixtureRequest) -> tuple[Task[Any, Any], Encoded]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
-    if request.param == "span_qa":
-        config = SpanQAConfig(max_length=40, stride=8)
+    if request.param.startswith("span_qa"):
+        head: Any = "joint" if "joint" in request.param else "independent"
+        config = SpanQAConfig(max_length=40, stride=8, head=head)
         task: Task[Any, Any] = SpanQA(model=model, config=config, seed=1)
         return task, task.encode(tiny.questions())
     labels = ClassificationConfig(labels=tiny.LABELS, max_length=40, class_weights=(1, 3))
@@ -112,6 +114,24 @@ def test_no_gradient_is_kept(
     predict(task, encoded, show=False)
     assert seen
     assert not any(seen)
+
+
+def test_logits_of_one_batch_at_a_time(
+    ready: tuple[Task[Any, Any], Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, encoded = ready
+    seen: list[weakref.ref[torch.Tensor]] = []
+    logits = task.logits
+
+    def watched(batch: Any) -> torch.Tensor:
+        assert not any(one() is not None for one in seen)
+        found = logits(batch)
+        seen.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(task, "logits", watched)
+    evaluate(task, encoded, batch_tokens=50, show=False)
+    assert len(seen) > 2
 
 
 def test_what_ranks_share_is_json_and_comes_back(ready: tuple[Task[Any, Any], Encoded]) -> None:

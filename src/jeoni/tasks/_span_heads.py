@@ -152,7 +152,7 @@ class Joint(Spans):
         within = [(w.first, w.first + len(w.offsets)) for w in windows]
         head = self.model.heads[JOINT]
         assert isinstance(head, BeamSpanHead)
-        with torch.autocast(logits.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
             found, no_answer = search(head, logits.float(), batch, starts=self.beam, within=within)
         tables = [(places.cpu().numpy(), table.cpu().numpy()) for places, table in found]
         nulls = [float(table[0, 0]) for _, table in tables]
