@@ -337,6 +337,17 @@ def test_every_metric_that_is_published_has_a_row() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "metric", "value", "percent"),
+    [("nq-open", "exact_match", 30.0, 30.0), ("gsm8k", "accuracy", 0.4, 40.0)],
+)
+def test_written_texts_in_percent(name: str, metric: str, value: float, percent: float) -> None:
+    """Accuracy is a fraction everywhere."""
+    one = Score(name, 1, "folder", "text_to_text", metric, {metric: value}, 10)
+    (found,) = suite_table.table([one], [], {name: cards.card(name)}, "dev", [])
+    assert found["median"] == pytest.approx(percent)
+
+
+@pytest.mark.parametrize(
     ("values", "others", "expected"),
     [
         ([80.0, 84.0], [85.0, 89.0], "below"),

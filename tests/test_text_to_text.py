@@ -416,6 +416,7 @@ def test_data_at_hand(name: str) -> None:
     assert len(records) == AT_HAND.get(name, len(records))
     found = from_data(dataset)
     assert found["metric"] == dataset.metric
+    assert found.get("max_target") == (256 if name == "gsm8k" else None)
     assert found["units"] == (
         "characters" if name in ("enko-news", "chatbot-ko", "petitions-ko-title") else "words"
     )

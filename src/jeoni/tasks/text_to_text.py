@@ -29,6 +29,7 @@ from jeoni.tasks._text_layout import Layout, plain
 from jeoni.tasks._text_report import text_sections
 from jeoni.tasks._text_scores import MAIN, TextMetric, Units
 
+SOLUTION = 256  # tokens
 _GUESSED = 100  # examples that are looked at
 _FRACTIONS = ("accuracy", "final_number")
 
@@ -204,12 +205,17 @@ class TextToText(Task[str, TextPrediction]):
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:
-    """Templates by the fields that there are; the data set's figure, if it is one of texts."""
+    """Templates by the fields that there are; the data set's figure, if it is one of texts.
+
+    Solutions that end with their number (GSM8K) are long, and lose it where they are cut.
+    """
     settings: dict[str, Any] = dict(_templates.usual(dataset))
     if _text_scores.known(dataset.metric):
         settings["metric"] = dataset.metric
     elif dataset.task != "text_to_text":
         settings["metric"] = "accuracy"
+    if settings.get("metric") == "final_number":
+        settings["max_target"] = SOLUTION
     if "target" in settings:
         some = dataset.split(next(iter(dataset.sources)))[:_GUESSED]
         texts = [
