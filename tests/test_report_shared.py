@@ -26,8 +26,10 @@ from jeoni.tasks._saliency import shades, token_weights
 from jeoni.tasks._shared_report import calibration_section, length_section, shared_sections
 from jeoni.tasks._task import Encoded, Scores, Sums, Task
 from jeoni.tasks.classification import Classification, ClassificationConfig
+from jeoni.tasks.dependency import Dependency, DependencyConfig
 from jeoni.tasks.multiple_choice import MultipleChoice, MultipleChoiceConfig
 from jeoni.tasks.regression import Regression, RegressionConfig
+from jeoni.tasks.tagging import Tagging, TaggingConfig
 from jeoni.text.training import train
 from report_page import NASTY, render
 from span_tasks import LONG, make
@@ -328,6 +330,29 @@ def test_of_choices() -> None:
     text = "".join(piece.text for piece in sections[1].items[0].pieces)
     assert "영화였다" in text
     assert "졸작" in text
+
+
+def test_of_words_each_counts() -> None:
+    """Of tags and heads: as many probabilities as words, and those are right that are."""
+    words = ["세종대왕은", "서울에서", "태어났다"]
+    fields = {"text": " ".join(words), "tokens": words}
+    tags = Tagging(
+        model=loud(tiny.model()), config=TaggingConfig(labels=("O", "B-PS", "B-LC"), max_length=40)
+    )
+    trees = Dependency(model=loud(tiny.model()), config=DependencyConfig(labels=("a", "root")))
+    for task, gold in (
+        (tags, {"tags": ["B-PS", "B-LC", "O"]}),
+        (trees, {"heads": [3, 3, 0], "relations": ["a", "a", "root"]}),
+    ):
+        encoded = task.encode([Record({**fields, **gold}, "f", n) for n in range(8)])
+        found = evaluate(task, encoded, precision="fp32", show=False)
+        sure, right = task.confidences(encoded, found.predictions, found.scores)
+        assert len(sure) == len(right) == 24
+        said = getattr(found.predictions[0], "tags", None) or found.predictions[0].heads
+        wanted = next(iter(gold.values()))
+        assert right[:3] == [a == b for a, b in zip(said, wanted, strict=True)]
+        sections = shared_sections(task, encoded, found.predictions, found.scores)
+        assert [section.title for section in sections] == ["Calibration"]
 
 
 def test_of_numbers_there_is_less() -> None:
