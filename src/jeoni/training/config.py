@@ -17,6 +17,8 @@ class TrainConfig(Config):
         steps: optimizer steps, instead of ``epochs``.
         hours: instead: stop after so many hours in training steps; the schedule follows the clock, and the
             data are gone through as often as it takes.
+        optimizer: ``adamw``; or ``muon``: that for the matrices of blocks, AdamW for the rest. From random
+            weights it learns more from each token (docs/pretraining.md).
         lr: learning rate at its height; a parameter group may scale it.
         weight_decay: decoupled weight decay of the groups that have it.
         betas: AdamW's averaging factors.
@@ -43,6 +45,7 @@ class TrainConfig(Config):
     epochs: float = Field(2, gt=0)
     steps: int | None = Field(None, ge=1)
     hours: float | None = Field(None, gt=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(5e-5, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[Factor, Factor] = (0.9, 0.999)
@@ -68,4 +71,10 @@ class TrainConfig(Config):
     def _one_end(self) -> "TrainConfig":
         if self.hours is not None and self.steps is not None:
             raise ValueError("hours and steps are both given: take one")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_matrices(self) -> "TrainConfig":
+        if self.shard and self.optimizer == "muon":
+            raise ValueError("optimizer=muon needs whole matrices, and shard=true takes them apart")
         return self

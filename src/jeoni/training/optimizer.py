@@ -1,4 +1,4 @@
-"""AdamW over named parameter groups, gradients on their true scale, optimizer state by name.
+"""AdamW or Muon over named parameter groups, gradients on their true scale, optimizer state by name.
 
 Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
 """
@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from jeoni.base.errors import UserError
 from jeoni.training import distributed
 from jeoni.training.config import TrainConfig
+from jeoni.training.muon import MATRICES, MOMENTUM, Muon, is_matrix, stacked
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def table(module: nn.Module, groups: Sequence[ParamGroup], config: TrainConfig) 
 
 def build(
     module: nn.Module, groups: Sequence[ParamGroup], config: TrainConfig
-) -> torch.optim.AdamW:
-    """AdamW over the groups; parameters of frozen groups stop requiring gradients.
+) -> torch.optim.Optimizer:
+    """The optimizer over the groups; parameters of frozen groups stop requiring gradients.
 
     Raises:
         ValueError: a parameter in no group or in two, a name that is none, or nothing left to train.
@@ -92,19 +94,37 @@ def build(
             named[name].requires_grad_(not group.frozen)
     if all(group.frozen for group in groups if group.parameters):
         raise ValueError("every parameter is frozen: there is nothing to train")
-    options = [
-        {
-            "params": [named[name] for name in group.parameters],
-            "lr": config.lr * group.lr_scale,
-            "full_lr": config.lr * group.lr_scale,
-            "weight_decay": config.weight_decay if group.weight_decay else 0.0,
-        }
-        for group in groups
-        if group.parameters and not group.frozen
-    ]
+    trained = [group for group in groups if group.parameters and not group.frozen]
     # One pass over the weights instead of seven: 22 against 53 ms a step for 23 M parameters on two cores.
     fused = all(p.device.type in ("cpu", "cuda") for p in named.values())
-    return torch.optim.AdamW(options, betas=config.betas, eps=config.eps, fused=fused)
+    settings: dict[str, Any] = {"betas": config.betas, "eps": config.eps, "fused": fused}
+    if config.optimizer == "muon":
+        return Muon([part for g in trained for part in _halves(g, named, config)], **settings)
+    options = [_options(group, group.parameters, named, config) for group in trained]
+    return torch.optim.AdamW(options, **settings)
+
+
+def _options(
+    group: ParamGroup, names: Sequence[str], named: Mapping[str, nn.Parameter], config: TrainConfig
+) -> dict[str, Any]:
+    return {
+        "params": [named[name] for name in names],
+        "lr": config.lr * group.lr_scale,
+        "full_lr": config.lr * group.lr_scale,
+        "weight_decay": config.weight_decay if group.weight_decay else 0.0,
+    }
+
+
+def _halves(
+    group: ParamGroup, named: Mapping[str, nn.Parameter], config: TrainConfig
+) -> Iterable[dict[str, Any]]:
+    """A group's matrices of blocks, and the rest of it."""
+    matrices = [name for name in group.parameters if is_matrix(name, named[name])]
+    rest = [name for name in group.parameters if name not in set(matrices)]
+    for names, kind in ((matrices, True), (rest, False)):
+        if names:
+            counts = [stacked(name) for name in names] if kind else []
+            yield {**_options(group, names, named, config), MATRICES: kind, "stacked": counts}
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -137,16 +157,17 @@ def average_and_clip(parameters: Iterable[Tensor], count: float, clip: float) ->
     return norm
 
 
-_KINDS = ("exp_avg", "exp_avg_sq", "step")
+_KINDS = ("exp_avg", "exp_avg_sq", "step", MOMENTUM)
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
-    """AdamW's state as ``kind/parameter name`` → tensor."""
+    """The optimizer's state as ``kind/parameter name`` → tensor."""
     return {
         f"{kind}/{name}": optimizer.state[parameter][kind]
         for name, parameter in module.named_parameters()
         if parameter in optimizer.state
         for kind in _KINDS
+        if kind in optimizer.state[parameter]
     }
 
 

@@ -16,7 +16,7 @@ from jeoni.training.config import TrainConfig
 _logger = logging.getLogger(__name__)
 # How often to save, to log or to give up may change; what the weights depend on may not.
 _FIXED = {
-    *("hours", "lr", "weight_decay", "betas", "eps", "warmup", "schedule", "clip"),
+    *("hours", "optimizer", "lr", "weight_decay", "betas", "eps", "warmup", "schedule", "clip"),
     *("eval_every", "metric", "mode", "patience", "keep_best"),
 }
 
