@@ -170,6 +170,24 @@ def test_loss_is_that_of_the_task_and_of_the_language(weights: Any, both: bool) 
     assert list(model.heads) == ["classification"]  # the other is the word table
 
 
+def test_a_table_of_its_own_trains_along(tmp_path: Path) -> None:
+    task = classify(parts.model("gpt2", tied=False), lm_weight=1.0)
+    model = task.model.eval()
+    features = task.encode(tiny.labeled(ROWS)).features
+    expected = 0.0
+    for number in range(3):
+        batch = features.batch([number])
+        plain = task.loss(task.logits(batch), batch).total
+        logits = model.heads["language_model"].out(model(batch)[:-1])
+        expected += (plain + cross_entropy(logits, batch.ids[1:])).item()
+    loss = task(features.batch([0, 1, 2])).total
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert model.heads["language_model"].out.weight.grad is not None
+    model.save(tmp_path)
+    assert "GPT2ForSequenceClassification" in (tmp_path / "config.json").read_text()
+
+
 def test_language_of_choices() -> None:
     config = MultipleChoiceConfig(lm_weight=0.25)
     task = MultipleChoice(model=parts.model("gpt2"), config=config)

@@ -94,11 +94,12 @@ def write_config(model: Model) -> dict[str, Any]:
     family = model.family
     config = {**family.constants(model.spec), **model.config, "model_type": family.name}
     config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
-    # The class that has most of the heads: others of theirs, or of a task, it passes over. A head that
-    # reads features is none of theirs.
+    # The class that has most of the heads, best one that judges: others of theirs, or of a task, it
+    # passes over. A head that reads features is none of theirs.
     there = model.heads.keys() if model.features is None else set[str]()
     classes = [kinds for kinds in family.architectures if kinds <= there]
-    config["architectures"] = [family.architectures[max(classes, key=len)]]
+    best = max(classes, key=lambda kinds: (len(kinds), "language_model" not in kinds))
+    config["architectures"] = [family.architectures[best]]
     if family.write is not None:
         config |= family.write(model.spec)
     config["torch_dtype"] = "float32"
