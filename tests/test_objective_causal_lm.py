@@ -192,3 +192,9 @@ def test_what_begins_and_ends_a_text() -> None:
 def test_a_model_that_sees_what_comes_next_is_refused(family: str) -> None:
     with pytest.raises(UserError, match="see what comes next"):
         parts.mixture("causal_lm", parts.model(family))
+
+
+def test_words_narrower_than_the_states_are_refused() -> None:
+    with pytest.raises(UserError, match="width 8 cannot be written") as caught:
+        parts.mixture("causal_lm", parts.model("electra", causal=True, width=8))
+    assert "spec.tied=false" in (caught.value.hint or "")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from jeoni.base.errors import UserError
 from jeoni.models.model import Model
 from jeoni.nn.heads import (
     BeamSpanHead,
@@ -90,14 +91,25 @@ def tagging_head(model: Model, classes: int, chain: nn.Module | None = None) -> 
 def language_model_head(
     model: Model, *, tied: bool | None = None, bias: bool = False
 ) -> LanguageModelHead:
-    """A head that writes; tied as the model's spec says, unless ``tied`` says otherwise."""
+    """A head that writes; tied as the model's spec says, unless ``tied`` says otherwise.
+
+    Raises:
+        UserError: tied to words that are narrower than the states (factorized embeddings).
+    """
+    spec = model.spec
+    tied = spec.tied if tied is None else tied
+    if tied and spec.width != spec.hidden:
+        raise UserError(
+            f"words of width {spec.width} cannot be written from states of width {spec.hidden}",
+            hint=f"spec.width={spec.hidden} or spec.tied=false",
+        )
     return LanguageModelHead(
-        model.spec.hidden,
-        model.spec.vocab,
-        tied=model.spec.tied if tied is None else tied,
+        spec.hidden,
+        spec.vocab,
+        tied=tied,
         bias=bias or model.family.lm_bias,
         trained=model.family.lm_bias,
-        scale=model.spec.output_scale,
+        scale=spec.output_scale,
     )
 
 
