@@ -36,8 +36,8 @@ def dialogue_sections(
     return [
         Bars("Joint goal accuracy by turn of the user", _by_turn(records, gold, said),
              "turn", "share", value_format=".2f", note="all slots right after that turn"),
-        Table("Slots", ("slot", "turns with it", "right", "missed", "another value",
-                        "there is none", "F1", "accuracy"), _slots(names, gold, said),
+        Table("Slots", ("slot", "turns with it", "right", "missed", "other value",
+                        "spurious", "F1", "accuracy"), _slots(names, gold, said),
               note="accuracy: of all turns, those in which the slot is right, also by being empty"),
         Table("Most confused values", ("slot", "right", "predicted", "turns"),
               _confused(gold, said)),
