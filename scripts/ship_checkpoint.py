@@ -43,6 +43,7 @@ def command(recipe: dict[str, Any], start: str) -> str:
         "length": recipe["length"],
         "train.hours": train.get("hours"),
         "train.steps": train.get("steps"),
+        "train.optimizer": None if train.get("optimizer") == "adamw" else train.get("optimizer"),
         "train.lr": train["lr"],
         "train.warmup": train["warmup"],
         "batch.tokens": recipe["batch"]["tokens"],
