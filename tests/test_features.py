@@ -11,20 +11,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 import jeoni as package
+import launch
 import objective_parts as parts
+import span_tasks
+import test_dependency
+import test_dialogue_state
+import test_multiple_choice
+import test_regression
+import test_relation
 import tiny
 import vector_files
 from jeoni.base.batch import Batch, of_words
 from jeoni.base.errors import UserError
+from jeoni.evaluation import runner
 from jeoni.models import hub
 from jeoni.models.families.elmo import ORIGINAL
 from jeoni.models.model import Model
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import finetune
-from jeoni.serving.predictor import classify
+from jeoni.serving.predictor import classify, task_of
 from jeoni.serving.tagger import tag
 from jeoni.tasks.classification import Classification, ClassificationConfig
 from jeoni.transfer import features as strategy
@@ -262,6 +271,21 @@ def test_interrupted_and_continued_is_the_same_to_the_bit(
     assert same_weights(tmp_path / "whole" / WEIGHTS, tmp_path / "parts" / WEIGHTS)
 
 
+@pytest.mark.slow
+def test_processes_that_divide_it_learn_the_same(reviews_csv: Path, tmp_path: Path) -> None:
+    """What is frozen has no gradients to add up; the body is an LSTM of torch's."""
+    start, outs = tiny.model().save(tmp_path / "start"), []
+    for count in (1, 2):
+        given = {"body": "bilstm_attention", "dropout": 0.0}
+        train = {"shard": count > 1, "epochs": 2}
+        values = recipe(start, reviews_csv, tmp_path / str(count), strategy=given, train=train)
+        (tmp_path / "recipe.json").write_text(json.dumps(values))
+        launch.run(["-m", "jeoni", "finetune", str(tmp_path / "recipe.json")], count)
+        outs.append(load_file(tmp_path / str(count) / WEIGHTS))
+    for name, weight in outs[0].items():
+        torch.testing.assert_close(outs[1][name], weight, atol=1e-4, rtol=1e-4)
+
+
 def labeled(model: Model) -> Classification:
     return Classification(model=model, config=ClassificationConfig(labels=("neg", "pos")))
 
@@ -415,3 +439,47 @@ def test_a_jeoni_json_that_does_not_fit(
     result = jeoni("classify", "--model", str(tmp_path / "model"), "a film")
     assert result.status == 2
     assert message in result.err
+
+
+# Every task that judges what was read
+
+
+def tasks(name: str, model: Model, tmp_path: Path) -> tuple[Any, Any]:
+    """A task on a model, and examples for it."""
+    if name == "dependency":
+        return test_dependency.make(model), test_dependency.sentences()
+    if name == "relation":
+        return test_relation.make(model, max_length=60), test_relation.records()
+    if name == "regression":
+        return test_regression.make(model), tiny.labeled([("a film", 1.0), ("b", 2.0)])
+    if name == "multiple_choice":
+        return test_multiple_choice.make(model), test_multiple_choice.records()
+    if name == "dialogue_state":
+        return test_dialogue_state.make(model), test_dialogue_state.records(tmp_path)
+    head = {"span_qa": "independent", "span_qa joint": "joint"}[name]
+    return span_tasks.make(model, head=head), tiny.questions()
+
+
+NAMES = ["dependency", "relation", "regression", "multiple_choice", "dialogue_state"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "span_qa", "span_qa joint"])
+def test_any_task_that_judges_stands_on_features(name: str, tmp_path: Path) -> None:
+    task, records = tasks(name, edited(four(), body="bilstm"), tmp_path)
+    groups = strategy.groups(task.model, FeaturesConfig())
+    assert {g.frozen for g in groups} == {True, False}
+    encoded = task.encode(records)
+    batch = encoded.features.batch([0, 1])
+    task.model.train()
+    task(batch).total.backward()
+    assert task.model.features.lstm.lstm.weight_ih_l0.grad is not None
+    task.model.eval()
+    task.model.settings = task.settings()
+    task.model.save(tmp_path / "saved")
+    again = task_of(package.load(tmp_path / "saved"), name.split()[0], {})
+    again.model.eval()
+    assert evaluated(again, records) == evaluated(task, records)
+
+
+def evaluated(task: Any, records: Any) -> Any:
+    return runner.evaluate(task, task.encode(records), precision="fp32", show=False).values()

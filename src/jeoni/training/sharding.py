@@ -112,7 +112,8 @@ class Shards(distributed.Replicas):
             first.remove()
             for name, parameter in self.module.named_parameters():
                 # Those of this unit, and of the root, are whole now.
-                if name not in self._watched and not isinstance(parameter, DTensor):
+                whole = parameter.requires_grad and not isinstance(parameter, DTensor)
+                if name not in self._watched and whole:
                     self._watched.add(name)
                     hook = _noting(name, self._used)
                     parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
