@@ -118,7 +118,8 @@ def test_loss_is_that_of_what_is_written(family: str) -> None:
     encoded = task.encode(records(ROWS))
     words, model = task.model.tokenizer, task.model.eval()
     total, count = 0.0, 0
-    for (source, target), prompt in zip(ROWS, encoded.prompts, strict=True):
+    for number, (source, target) in enumerate(ROWS):
+        prompt = encoded.prompt(number)
         if family == "gpt2":
             newline = words.pieces(["\n"])[0].ids.tolist()
             assert prompt == [*words.pieces([source])[0].ids.tolist(), *newline]
@@ -170,7 +171,7 @@ def test_batches_have_room_for_both_sides(family: str) -> None:
 def test_long_texts_are_cut_and_counted(family: str) -> None:
     task = make(family, max_source=12, max_target=9)
     encoded = task.encode(records([("river " * 40, "water " * 40), ("a", "b")]))
-    assert len(encoded.prompts[0]) == 12
+    assert len(encoded.prompt(0)) == 12
     assert list(encoded.notes.values()) == [1, 1]
     written = encoded.features.batch([0]).targets["written"]
     written = written[written >= 0]
@@ -181,7 +182,7 @@ def test_long_texts_are_cut_and_counted(family: str) -> None:
 def test_positions_are_left_for_what_is_written() -> None:
     task = make("gpt2", max_source=500, max_target=100)
     encoded = task.encode(records([("river " * 200, "water " * 200)]), labeled=False)
-    assert len(encoded.prompts[0]) == 28
+    assert len(encoded.prompt(0)) == 28
     with pytest.raises(UserError, match="leave no room for a source"):
         make("gpt2", max_target=128).encode(records([("a", "b")]))
 
@@ -213,7 +214,7 @@ def test_a_decoder_without_an_end_gets_one() -> None:
     task = TextToText(model=model, config=TextToTextConfig(**PLAIN, separator=" \x00"[:0]))
     assert model.spec.vocab == before + 2
     assert model.tokenizer.tokens[-2:] == ("<|end|>", "<|delimiter|>")
-    assert task.encode(records([("a", "b")])).prompts[0][-1] == before + 1
+    assert task.encode(records([("a", "b")])).prompt(0)[-1] == before + 1
     new = model.backbone.embeddings.words.weight.detach()
     assert torch.equal(new[:before], table)
     pieces = words.pieces(["<|end|>"])[0].ids.tolist()
@@ -369,7 +370,7 @@ def test_triviaqa_as_it_is_published(tmp_path: Path) -> None:
     assert encoded.features.batch([0]).targets["written"].tolist() == written
     scores = task.score(encoded, task.combine(encoded, ["river-thames"]))
     assert scores.values["exact_match"] == 100
-    assert len(task.encode(dataset.split("test"), labeled=False).prompts) == 1
+    assert len(task.encode(dataset.split("test"), labeled=False).sizes) == 1
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,16 @@ class EncodedTexts(Encoded):
     """Examples, and what the model reads of each.
 
     Attributes:
-        prompts: ids before the first that is written, of each example.
+        sizes: tokens before the first that is written, of each example.
     """
 
-    prompts: Sequence[list[int]]
+    sizes: Sequence[int]
+
+    def prompt(self, index: int) -> list[int]:
+        """Ids before the first that is written, of one example."""
+        first = self.features.bounds[index]
+        ids: list[int] = self.features.ids[first : first + self.sizes[index]].tolist()
+        return ids
 
 
 class TextToText(Task[str, TextPrediction]):
@@ -108,15 +114,16 @@ class TextToText(Task[str, TextPrediction]):
         """Sources and targets by their templates; the target ``written``: ids at their places."""
         prompts, cut = self.layout.prompts([self._source(record) for record in records])
         notes = {"sources that fill max_source (cut if longer)": cut}
+        sizes = [len(ids) for ids in prompts]
         if not labeled:
-            return EncodedTexts(records, plain(prompts), notes, prompts)
+            return EncodedTexts(records, plain(prompts), notes, sizes)
         references = [self._references(record) for record in records]
         where = [record.where for record in records]
         _text_scores.check(self.config.metric, references, where)
         targets = [self._targets(record)[:1] or [""] for record in records]
         written, shortened = self.layout.written([text for (text,) in targets])
         notes["targets cut"] = shortened
-        return EncodedTexts(records, self.layout.features(prompts, written), notes, prompts)
+        return EncodedTexts(records, self.layout.features(prompts, written), notes, sizes)
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """What the model reads of texts, each put into the source's template if that has one place."""
@@ -147,7 +154,7 @@ class TextToText(Task[str, TextPrediction]):
         assert isinstance(encoded, EncodedTexts)
         config = self.config
         written = self.model.generate(
-            [encoded.prompts[index] for index in indices],
+            [encoded.prompt(index) for index in indices],
             max_new=config.max_target,
             beams=config.beams,
             length_penalty=config.length_penalty,
