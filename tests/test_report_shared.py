@@ -18,6 +18,7 @@ from jeoni.data.record import Record
 from jeoni.evaluation.runner import evaluate
 from jeoni.metrics.calibration import calibration
 from jeoni.models import hub
+from jeoni.models.families import elmo
 from jeoni.models.model import Model
 from jeoni.report import plots
 from jeoni.report.sections import Bars
@@ -31,8 +32,11 @@ from jeoni.tasks.multiple_choice import MultipleChoice, MultipleChoiceConfig
 from jeoni.tasks.regression import Regression, RegressionConfig
 from jeoni.tasks.tagging import Tagging, TaggingConfig
 from jeoni.text.training import train
+from jeoni.transfer._features import Features as FeaturesOf
+from jeoni.transfer._features import FeaturesConfig
 from report_page import NASTY, render
 from span_tasks import LONG, make
+from vector_files import WORDS, fasttext_vec, table
 
 # Calibration
 
@@ -230,6 +234,35 @@ def test_a_frozen_backbone_too() -> None:
     weights = token_weights(task, encoded.features.batch([0]))
     assert weights is not None
     assert weights.abs().max() == 1
+
+
+def test_features_of_a_frozen_backbone_too() -> None:
+    model = tiny.model()
+    model.add_features(FeaturesOf(FeaturesConfig(), layers=2, hidden=32))
+    model.frozen = True
+    task, encoded = classifier(model)
+    weights = token_weights(task, encoded.features.batch([0]))
+    assert weights is not None
+    assert weights.abs().max() == 1
+    assert model.frozen
+
+
+def test_words_as_tokens_too(tmp_path: Path) -> None:
+    """Vectors that do not train, and words of characters, around which the model puts marks."""
+    spec = replace(
+        elmo.FAMILY.presets["elmo-small"], hidden=16, feed_forward=8, filters=((1, 8), (3, 8))
+    )
+    fasttext_vec(tmp_path / "x.vec", WORDS, table())
+    words = hub.create("elmo", spec, tokenizer=elmo.tokenizer(tmp_path, spec))
+    for model in (words, hub.load(tmp_path / "x.vec")):
+        task, _ = classifier(model)
+        batch = task.encode([Record({"text": "the the film", "label": "긍정"}, "f", 1)]).features
+        weights = token_weights(task, batch.batch([0]))
+        assert weights is not None
+        assert len(weights) == 3
+        pieces = shades(model.tokenizer, batch.ids.tolist(), weights.tolist())
+        assert pieces[0].text == "the"
+        assert pieces[0].weight == pytest.approx(float(weights[0]))
 
 
 def test_no_view_without_token_vectors(monkeypatch: pytest.MonkeyPatch) -> None:

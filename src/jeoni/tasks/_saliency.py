@@ -97,7 +97,9 @@ def _watched(model: Model) -> Iterator[list[Tensor]]:
     """The vectors of tokens, as the model looks them up meanwhile; without dropout, whatever is frozen."""
     found: list[Tensor] = []
 
-    def keep(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    def keep(module: nn.Module, inputs: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            return output
         found.append(output.detach().requires_grad_())
         return found[-1]
 

@@ -52,7 +52,9 @@ def length_section(metric: str, encoded: Encoded, scores: Scores) -> Bars | None
     note = (
         "tokens that were read of an example, special ones too; of several windows or choices all"
     )
-    return Bars(f"{metric} by length of the input", rows, "length", metric, note=note, value_format=digits)
+    return Bars(
+        f"{metric} by length of the input", rows, "length", metric, note=note, value_format=digits
+    )
 
 
 def _bands(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
