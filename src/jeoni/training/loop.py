@@ -13,21 +13,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from jeoni.base import runtime
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.base.progress import Bar, progress
-from jeoni.training import checkpoint, distributed, optimizer, resume
+from jeoni.training import checkpoint, distributed, optimizer, pace, resume
 from jeoni.training.config import TrainConfig
 from jeoni.training.distributed import Replicas
 from jeoni.training.log import MetricsLog, Window, finite
 from jeoni.training.optimizer import ParamGroup
 from jeoni.training.plan import Plan
 from jeoni.training.result import FitResult
-from jeoni.training.schedule import clock_factor, factor
 from jeoni.training.signals import Interrupted, StopRequest, stop_request
+from jeoni.training.state import Keeper, State, copy_to_cpu
 from jeoni.training.step import Batches, Joint, Step
 
 _logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def fit(
 
 
 def _fit(run: "_Run", tensorboard: bool, description: str) -> FitResult:
-    run.restore()
+    run.keeper.restore(run.state)
     # All have read their checkpoint before the first rank writes the next, and deletes that one.
     distributed.barrier()
     if not run.result.finished:
@@ -115,9 +115,10 @@ def _ranks(
 
 
 class _Run:
-    """One call of ``fit``: its parts, and what checkpoints remember (result, window, metrics, best).
+    """One call of ``fit``: its parts, and what it remembers.
 
-    A request to stop does not wait for an evaluation: that is left to the run that continues (``left``).
+    A request to stop does not wait for an evaluation: that is left to the run that continues
+    (``State.left``).
     """
 
     def __init__(
@@ -139,16 +140,18 @@ class _Run:
         self.optimizer = optimizer.build(self.module, groups, config)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.precision = runtime.precision(config.precision, device)
-        self.settings = resume.settings(
+        settings = resume.settings(
             config, seed=seed, steps=self.plan.total, precision=self.precision
         )
         self.first = distributed.rank() == 0
-        self.result = FitResult(total=self.plan.total)
-        self.window, self.metrics = Window(), Window()
-        self.best: dict[str, Tensor] = {}
+        self.state = State(FitResult(total=self.plan.total))
+        self.keeper = Keeper(ranks, self.optimizer, config, folder, settings)
         self.last_rate = 0.0
-        self.left = False  # the evaluation after the step that the run goes on from
-        self.clock = self.saved = time.monotonic()
+
+    @property
+    def result(self) -> FitResult:
+        """What came of the run so far."""
+        return self.state.result
 
     def train(self, request: StopRequest, tensorboard: bool, description: str) -> None:
         """All steps that are left."""
@@ -156,19 +159,19 @@ class _Run:
         log = MetricsLog(
             self.folder,
             step=result.steps,
-            evaluates=self.left,
+            evaluates=self.state.left,
             tensorboard=tensorboard,
             enabled=show,
         )
         try:
-            if self.left and self.evaluate is not None:
+            if self.state.left and self.evaluate is not None:
                 self.run_evaluation(self.evaluate, log)
             with progress(self.expected(), description, done=result.steps, show=show) as bar:
                 while result.steps < result.total and not result.stopped_early:
                     self.advance(request, log, bar)
         finally:
             log.close()
-        self.finish()
+        self.keeper.finish(self.state)
         if request.made:  # too late to stop the training, but whoever asked wants an end
             raise Interrupted(f"stopped after the last step; the result is saved in {self.folder}")
 
@@ -176,7 +179,7 @@ class _Run:
         """One optimizer step, and what is due after it."""
         result, config = self.result, self.config
         before, alone = result.tokens, distributed.world() == 1  # ranks must first agree to stop
-        agreed, save = self.update(stop=request.made, save=self.first and self.minutes_are_over())
+        agreed, save = self.update(stop=request.made, save=self.first and self.keeper.is_due())
         result.steps += 1
         result.epochs = self.plan.epoch(result.steps)
         if result.steps % config.log_every == 0 or result.steps == result.total:
@@ -184,17 +187,17 @@ class _Run:
         bar.total = self.expected()
         bar.advance(1, tokens=result.tokens - before, loss=result.loss)
         if self.evaluate is not None and self.evaluation_is_due():
-            self.left = agreed or (alone and request.made)
-            if not self.left:
+            self.state.left = agreed or (alone and request.made)
+            if not self.state.left:
                 bar.hide()
                 self.run_evaluation(self.evaluate, log)
         request.made = request.made or agreed
         over = result.steps == result.total or result.stopped_early
         # With nothing left to do, the end of the run is as near as a checkpoint before it.
-        stop = (agreed or (alone and request.made)) and (self.left or not over)
+        stop = (agreed or (alone and request.made)) and (self.state.left or not over)
         if stop or save or (config.save_every and result.steps % config.save_every == 0):
             log.sync()
-            self.save()
+            self.keeper.save(self.state)
         if stop:
             raise Interrupted(
                 f"stopped after step {result.steps} of {self.expected()} and saved in {self.folder}; "
@@ -215,10 +218,11 @@ class _Run:
         self.ranks.add_gradients(self.trained)
         norm = optimizer.average_and_clip(self.trained, count, self.config.clip)
         if count > 0 and finite(loss) is not None and finite(norm) is not None:
-            optimizer.set_rate(self.optimizer, self.rate())
+            self.last_rate = pace.rate(result, self.config)
+            optimizer.set_rate(self.optimizer, self.last_rate)
             self.optimizer.step()
-            self.window.add("loss", loss, count)
-            self.window.add("grad_norm", norm, 1)
+            self.state.window.add("loss", loss, count)
+            self.state.window.add("grad_norm", norm, 1)
             result.skipped_in_a_row = 0
         else:
             self.skip(f"loss {loss / count}, gradient norm {norm}" if count > 0 else "no targets")
@@ -226,7 +230,7 @@ class _Run:
         seconds = time.monotonic() - begin
         if self.config.hours is not None:  # one clock for all: ranks end, and fall, together
             seconds = distributed.broadcast_value(seconds)
-        self.window.add("tokens_per_s", tokens, seconds)
+        self.state.window.add("tokens_per_s", tokens, seconds)
         result.tokens += int(tokens)
         result.train_seconds += seconds
         if self.config.hours is not None and result.train_seconds >= 3600 * self.config.hours:
@@ -250,25 +254,12 @@ class _Run:
             count += loss.count
             tokens += sum(batch.lengths)
             for name, (value, seen) in loss.metrics.items():
-                self.metrics.add(name, value, seen)
+                self.state.metrics.add(name, value, seen)
         return [total.item(), count, tokens]
 
     def expected(self) -> int:
-        """Steps of the run; of one that the clock ends, as many as it makes at its speed so far."""
-        result, hours = self.result, self.config.hours
-        if hours is None or result.total == result.steps or not result.train_seconds:
-            return result.total
-        return max(result.steps, round(result.steps * 3600 * hours / result.train_seconds))
-
-    def rate(self) -> float:
-        """What the learning rate is multiplied by in the step to come."""
-        result, config = self.result, self.config
-        if config.hours is None:
-            self.last_rate = factor(result.steps, result.total, config.warmup, config.schedule)
-        else:
-            done = result.train_seconds / (3600 * config.hours)
-            self.last_rate = clock_factor(done, result.steps, config.warmup, config.schedule)
-        return self.last_rate
+        """Steps of the run, as far as is known."""
+        return pace.expected(self.result, self.config)
 
     def skip(self, why: str) -> None:
         """Leave a step out; too many in a row end the run."""
@@ -287,10 +278,6 @@ class _Run:
 
     # What is due after a step.
 
-    def minutes_are_over(self) -> bool:
-        every = 60 * self.config.save_every_minutes
-        return every > 0 and time.monotonic() - self.saved >= every
-
     def evaluation_is_due(self) -> bool:
         steps, every = self.result.steps, self.config.eval_every
         return steps == self.result.total or (
@@ -299,23 +286,23 @@ class _Run:
 
     def write_log(self, log: MetricsLog) -> None:
         """One record of the steps since the last."""
-        self.metrics.sums = distributed.add_named(self.metrics.sums)
+        self.state.metrics.sums = distributed.add_named(self.state.metrics.sums)
         result, config = self.result, self.config
-        result.loss = self.window.average("loss")
+        result.loss = self.state.window.average("loss")
         record = {
             "kind": "train",
             "step": result.steps,
             "epoch": round(result.epochs, 4),
             "lr": config.lr * self.last_rate,
             "skipped": result.skipped,
-            "seconds": round(self.seconds(), 3),
+            "seconds": round(self.state.seconds(), 3),
         }
-        log.write(record | self.window.averages() | self.metrics.averages())
-        self.window, self.metrics = Window(), Window()
+        log.write(record | self.state.window.averages() | self.state.metrics.averages())
+        self.state.window, self.state.metrics = Window(), Window()
 
     def run_evaluation(self, evaluate: Evaluate, log: MetricsLog) -> None:
         """Evaluate, and keep the weights if they are the best so far."""
-        self.left = False
+        self.state.left = False
         with self.ranks.whole() as module, torch.no_grad():
             module.eval()
             values = distributed.broadcast_value({k: float(v) for k, v in evaluate().items()})
@@ -323,83 +310,6 @@ class _Run:
                 self.keep(self.result.epochs)
         better = self.result.evaluated(values, self.config)
         if better and self.config.keep_best:
-            self.best = copy_to_cpu(checkpoint.module_tensors(self.module))
+            self.state.best = copy_to_cpu(checkpoint.module_tensors(self.module))
         place = {"step": self.result.steps, "epoch": round(self.result.epochs, 4)}
         log.write({"kind": "eval", **place, **self.result.last_metrics})
-
-    def seconds(self) -> float:
-        """Wall-clock seconds of the run; the clock is read off into the result."""
-        now = time.monotonic()
-        self.result.seconds += now - self.clock
-        self.clock = now
-        return self.result.seconds
-
-    # Checkpoints.
-
-    def save(self) -> None:
-        """Write a checkpoint that ``restore`` continues from."""
-        self.metrics.sums = distributed.add_named(self.metrics.sums)
-        tensors = {
-            "model": checkpoint.module_tensors(self.module),
-            "optimizer": optimizer.state_tensors(self.optimizer, self.module),
-        }
-        if self.best and self.result.best_step != self.result.steps:
-            tensors["best"] = self.best
-        self.write(f"step-{self.result.steps:08d}", tensors, self.config.keep)
-
-    def finish(self) -> None:
-        """The best weights into the module, and a last checkpoint without what only training needs."""
-        if self.best:
-            checkpoint.load_module(self.module, self.best, "best weights")
-        self.module = self.ranks.finish().eval()
-        self.result.finished = True
-        tensors = {"model": checkpoint.module_tensors(self.module)}
-        self.write(f"step-{self.result.steps:08d}-finished", tensors, keep=1)
-
-    def write(self, name: str, tensors: Mapping[str, Mapping[str, Tensor]], keep: int) -> None:
-        self.seconds()
-        whole = {group: distributed.collected(named) for group, named in tensors.items()}
-        if self.first:
-            state = {
-                "result": self.result.to_json(),
-                "window": self.window.sums,
-                "metrics": self.metrics.sums,
-                "left": self.left,
-                "settings": self.settings,
-                "machine": resume.machine(),
-            }
-            checkpoint.save(self.folder / "checkpoints", name, whole, state, keep=keep)
-        runtime.give_back_memory()
-        self.saved = time.monotonic()
-
-    def restore(self) -> None:
-        """Go on from the newest whole checkpoint, if there is one; all ranks from the same."""
-        folder = self.folder / "checkpoints"
-        found = None
-        if self.first:
-            checkpoint.clean(folder)
-            found = checkpoint.latest(folder)
-        shared = distributed.broadcast_value(found and [str(found.path), found.state])
-        if shared is None:
-            return
-        found = checkpoint.Checkpoint(Path(shared[0]), shared[1])
-        resume.check(found, self.settings)
-        checkpoint.load_module(self.module, found.tensors("model"), found.path)
-        self.result = FitResult(**found.state["result"])
-        if self.result.finished:
-            self.ranks.finish().eval()
-            return
-        self.left = found.state.get("left", False)
-        optimizer.load_state(self.optimizer, self.module, found.tensors("optimizer"))
-        if found.has("best"):
-            self.best = found.tensors("best")
-        elif self.config.keep_best and self.result.best_step == self.result.steps:
-            self.best = copy_to_cpu(checkpoint.module_tensors(self.module))
-        self.window = Window(found.state["window"])
-        if self.first:  # which has gathered the metrics of all
-            self.metrics = Window(found.state["metrics"])
-
-
-def copy_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A copy on the CPU that later steps do not change."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
