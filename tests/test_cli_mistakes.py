@@ -179,7 +179,7 @@ def test_a_bug_is_not_a_user_error(jeoni: Run, monkeypatch: pytest.MonkeyPatch) 
     from jeoni.training.signals import Interrupted
 
     def fail(error: BaseException) -> Any:
-        def raise_(root: Any) -> None:
+        def raise_(*_: Any, **__: Any) -> None:
             raise error
 
         return raise_

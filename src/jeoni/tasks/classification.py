@@ -164,13 +164,20 @@ class Classification(TextTask[list[float], LabelPrediction]):
     def confidences(
         self, encoded: Encoded, predictions: Sequence[LabelPrediction], scores: Scores
     ) -> tuple[list[float], list[bool]]:
-        """The probability of each label."""
+        """The probability of each label; nothing where one's own subclass predicts something else."""
+        if not all(isinstance(p, LabelPrediction) for p in predictions):
+            return [], []
         gold = encoded.features.targets["label"].tolist()
         right = [p.index == index for p, index in zip(predictions, gold, strict=True)]
         return [p.probabilities[p.index] for p in predictions], right
 
-    def verdict(self, encoded: Encoded, prediction: LabelPrediction, example: int) -> Verdict:
-        """The label."""
+    def verdict(
+        self, encoded: Encoded, prediction: LabelPrediction, example: int
+    ) -> Verdict | None:
+        """The label; None as above."""
+        given: object = prediction
+        if not isinstance(given, LabelPrediction):
+            return None
         right = int(encoded.features.targets["label"][example])
         names = self.labels
         return Verdict(example, {"label": prediction.index}, prediction.label, names[right])
