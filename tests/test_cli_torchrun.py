@@ -100,7 +100,7 @@ def test_an_interrupt_is_told_by_the_first(
 ) -> None:
     from jeoni.data import cards
 
-    def stop(root: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cards, "available", stop)
@@ -113,7 +113,7 @@ def test_a_bug_keeps_its_traceback(
 ) -> None:
     from jeoni.data import cards
 
-    def fail(root: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(cards, "available", fail)

@@ -26,13 +26,14 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
             ``masked_lm``, ``span_boundary``, ``replaced_token`` or ``language_model`` (one that writes:
             GPT, or a decoder).
         model: whose family and sizes count.
-        tensors: the head's tensors, by our names.
+        tensors: the head's tensors, by our names; without them it is as published.
     """
     match kind:
         case "span":
             return SpanHead(model.state_size)
         case "beam_span":
-            return beam_span_head(model, answers="answer.weight" in tensors)
+            without = "start.weight" in tensors and "answer.weight" not in tensors
+            return beam_span_head(model, answers=not without)
         case "classification":
             return classification_head(model, tensors["out.weight"].shape[0])
         case "next_sentence" | "sentence_order":
