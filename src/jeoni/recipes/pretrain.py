@@ -20,7 +20,7 @@ from jeoni.nn.stack import Stack, blocks
 from jeoni.objectives import _mixture
 from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._mixture import Mixture
-from jeoni.recipes import build, named, pretrain_pages, run
+from jeoni.recipes import build, head_start, named, pretrain_pages, run
 from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.recipes.texts import Texts, open_texts
 from jeoni.training import distributed, log, optimizer
@@ -94,6 +94,7 @@ def resolve(
 def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> dict[str, Any]:
     """Prepare, train, look at held-out text, write."""
     device = runtime.device(recipe.device)  # a device that is not there is noticed before all work
+    head_start.check(recipe)
     first = distributed.rank() == 0
     texts = open_texts(recipe)
     if first:
@@ -103,6 +104,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     ).to(device)
     added = grow(model, texts.tokenizer) if texts.tokenizer is not None else 0
     _check(model, texts, max(recipe.length, recipe.short.length if recipe.short else 0))
+    head_start.give(recipe, model, texts.train, folder)
     model.keep_head("")  # the objectives put theirs on, with a checkpoint's weights
     mixture = _mixture.build(recipe.objectives, model, seed=recipe.seed)
     mixture.module.to(device)

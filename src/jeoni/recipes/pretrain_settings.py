@@ -87,6 +87,18 @@ class Short(Config):
     steps: int = Field(ge=1)
 
 
+class HeadStart(Config):
+    """What a model with random weights is given beforehand.
+
+    Attributes:
+        words: vectors from counts of which words stand near which.
+        neighbors: a first block whose heads look at the tokens before and behind.
+    """
+
+    words: bool = False
+    neighbors: bool = False
+
+
 class PretrainRecipe(Config):
     """Everything that decides a pretraining run.
 
@@ -97,6 +109,7 @@ class PretrainRecipe(Config):
         spec: sizes that differ from the preset's.
         tokenizer: for presets; by default that of the store, or one learned from ``data.text``. A
             checkpoint has its own, and ``tokenizer.add`` new pieces.
+        head_start: of a model with random weights; ``true`` is ``{words: true, neighbors: true}``.
         objectives: from name to weight, or to settings with ``weight`` among them.
         data: which text.
         length: tokens of a sequence at most, special ones included.
@@ -117,6 +130,7 @@ class PretrainRecipe(Config):
     init: Literal["pretrained", "random"] = "pretrained"
     spec: dict[str, Any] | None = None
     tokenizer: PretrainTokenizer = PretrainTokenizer()
+    head_start: HeadStart = HeadStart()
     objectives: dict[str, Any] = Field(default_factory=lambda: {"masked_lm": 1.0})
     data: CorpusConfig
     length: int = Field(128, ge=4)
@@ -133,7 +147,9 @@ class PretrainRecipe(Config):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, values: Any) -> Any:
-        """``objectives: masked_lm`` for ``{masked_lm: 1.0}``, ``data: FOLDER`` for ``{store: FOLDER}``."""
+        """``objectives: masked_lm`` for ``{masked_lm: 1.0}``, ``data: FOLDER`` for ``{store: FOLDER}``;
+        ``head_start: true`` for all of it.
+        """
         if not isinstance(values, Mapping):
             return values
         values = dict(values)
@@ -141,6 +157,8 @@ class PretrainRecipe(Config):
             values["objectives"] = {values["objectives"]: 1.0}
         if isinstance(values.get("data"), str):
             values["data"] = {"store": values["data"]}
+        if isinstance(start := values.get("head_start"), bool):
+            values["head_start"] = dict.fromkeys(HeadStart.model_fields, start)
         return values
 
     @model_validator(mode="after")
