@@ -59,12 +59,16 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def export(dataset: Dataset, folder: Path, limit: int | None) -> dict[str, Any]:
     """Write both parts as JSON lines; the fields, and the labels as the files name them."""
     fields = FIELDS.get(dataset.task, TAGS)
+    # Classes by their numbers: F1 is that of class 1, which names of one's own file would not tell.
+    numbers = {label: number for number, label in enumerate(dataset.labels or ())}
     parts = {}
     for name in ("train", "dev"):
         rows = [
             {field: record.fields[field] for field in fields if field in record.fields}
             for record in dataset.split(name)[:limit]
         ]
+        if dataset.task == "classification":
+            rows = [{**row, "label": numbers[str(row["label"])]} for row in rows]
         path = parts[name] = folder / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return {

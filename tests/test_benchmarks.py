@@ -177,4 +177,5 @@ def test_both_sides_of_tasks_get_the_same_files(tmp_path: Path) -> None:
     job = export(data, tmp_path, limit=2)
     assert job["fields"] == ["text", "label"]
     lines = Path(job["dev"]).read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["text"] for line in lines] == ["dev good", "dev bad"]
+    rows = [json.loads(line) for line in lines]
+    assert [(row["text"], row["label"]) for row in rows] == [("dev good", 1), ("dev bad", 0)]

@@ -209,3 +209,7 @@ def test_from_the_shell(
     wrong = jeoni("predict", "--model", model, "--glue", str(out), "data.test=x.tsv")
     user_error(wrong, "data.test: --glue takes the test files of GLUE as they are")
     user_error(jeoni("predict", "--model", model, "--glue", str(out)), "not the folder of a suite")
+    glue = ("predict", "--model", model, "--glue", str(out))
+    user_error(jeoni(*glue, "--split", "dev"), "--glue predicts the test sets")
+    user_error(jeoni(*glue, "--out", "x.jsonl"), "--out has no meaning with --glue")
+    user_error(jeoni(*glue, "task.max_length=16"), "task.KEY has no meaning with --glue")

@@ -53,7 +53,8 @@ def predict(
 
     values, options = chosen(settings, data, split)
     if glue is not None:
-        _submit(model, glue, values)
+        given = {"--family": family, "--task": task, "--out": out, "task.KEY": options}
+        _submit(model, glue, values, [name for name, value in given.items() if value], split)
         return
     rows = run(
         model,
@@ -69,13 +70,17 @@ def predict(
             typer.echo(dumps(row, ensure_ascii=False, default=str))
 
 
-def _submit(model: str, out: str, values: dict[str, Any]) -> None:
+def _submit(model: str, out: str, values: dict[str, Any], useless: list[str], split: str) -> None:
     from jeoni.base.errors import UserError
     from jeoni.cli import show
     from jeoni.recipes.glue import submit
 
     if other := values.keys() - {"name", "root"}:
         raise UserError(f"data.{sorted(other)[0]}: --glue takes the test files of GLUE as they are")
+    if split != "test":
+        raise UserError(f"--split {split}: --glue predicts the test sets")
+    if useless:
+        raise UserError(f"{useless[0]} has no meaning with --glue: it writes files of its own")
     done = submit(model, out, data=values.get("name"), root=values.get("root"))
     show.table("Written", ("data set", "file"), [(k, str(v)) for k, v in done.files.items()])
     if done.absent:

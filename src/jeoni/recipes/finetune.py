@@ -1,6 +1,5 @@
 """Transfer a model to a task: the main job."""
 
-import math
 import shutil
 import time
 import warnings
@@ -229,7 +228,8 @@ def _save(parts: Parts, folder: Path) -> None:
 def _keep_best_model(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]], folder: Path) -> None:
     """The model of the seed that did best on dev is the run's model."""
     main = runs[0]["main_metric"]
-    best = max(results.counted(runs), key=lambda run: run["metrics"][main] or -math.inf)
+    known = [run for run in results.counted(runs) if run["metrics"][main] is not None]
+    best = max(known or runs, key=lambda run: run["metrics"][main] if known else 0)
     source = _place(recipe, best["seeds"][0]) / run.MODEL
     if not source.is_dir():
         raise UserError(

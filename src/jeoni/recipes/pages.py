@@ -1,6 +1,6 @@
 """The pages that runs write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
             [{"seed": f"seed {r['seed']}", main: r["metrics"][main]} for r in runs],
             "seed",
             main,
-            value_format=".3f" if fraction(main) else ".1f",
+            value_format=digits(main, [run["metrics"][main] for run in runs]),
         ),
         Table(
             "All seeds",
@@ -141,26 +141,21 @@ def data_sections(data: Results) -> list[Section]:
         for splits, skipped in data.get("skipped", {}).items()
         for number, reason in enumerate(skipped["first"])
     ]
-    return [
-        KeyValues("Data", {k: v for k, v in data.items() if k != "skipped"}),
-        Table(
-            "Bad examples that were skipped",
-            ("of", "examples", "what is wrong with the first"),
-            rows,
-            note="They are in no figure: scores are not those of the whole split.",
-        ),
-    ]
+    note = "They are in no figure: scores are not those of the whole split."
+    columns = ("of", "examples", "what is wrong with the first")
+    table = Table("Bad examples that were skipped", columns, rows, note=note)
+    known = KeyValues("Data", {k: v for k, v in data.items() if k != "skipped"})
+    return [known, table] if rows else [known]
 
 
 def curves(rows: Sequence[Mapping[str, Any]], main: str) -> list[Section]:
     """Learning curves from the metrics file."""
     losses = [{**r, "which": "training"} for r in rows if r.get("kind") == "train"]
     evaluations = [{**r, "which": "dev"} for r in rows if r.get("kind") == "eval"]
+    scale = digits(main, [row.get(main) for row in evaluations])
     return [
         Curves("Loss", losses + evaluations, "step", "loss", series="which", y_format=".3f"),
-        Curves(
-            f"{main} on dev", evaluations, "step", main, y_format=".3f" if fraction(main) else ".1f"
-        ),
+        Curves(f"{main} on dev", evaluations, "step", main, y_format=scale),
         Curves("Learning rate", losses, "step", "lr", y_format=".1e"),
     ]
 
@@ -171,14 +166,15 @@ def headline(metrics: Mapping[str, float], main: str) -> dict[str, str]:
     return {name: shown(name, metrics[name]) for name in wanted if name in metrics}
 
 
-def fraction(name: str) -> bool:
-    """Whether a metric is a fraction rather than percent."""
-    return name in FRACTIONS
+def digits(name: str, values: Iterable[float | None]) -> str:
+    """The format of a metric, for all of some values: percent, or with the digits of a fraction.
+
+    By the values too: F1 is percent in some tasks and a fraction in others, as officially.
+    """
+    small = all(abs(value) <= 1 for value in values if value is not None)
+    return ".3f" if name in FRACTIONS or small else ".1f"
 
 
 def shown(name: str, value: float | None) -> str:
     """A metric as text, with the digits that mean something."""
-    if value is None:
-        return "–"
-    # F1 is percent in some tasks and a fraction in others, as their official scorers have it.
-    return f"{value:.3f}" if fraction(name) or abs(value) <= 1 else f"{value:.1f}"
+    return "–" if value is None else f"{value:{digits(name, [value])}}"
