@@ -61,7 +61,7 @@ def pretrain(
     [bold]Settings[/bold] (KEY=VALUE)
 
     objectives, length, train.steps, train.hours, train.lr, batch.size,
-    batch.tokens, spec.layers ...
+    batch.tokens, spec.layers, head_start ...
     """
     from jeoni.cli import arguments as given
     from jeoni.cli import show
