@@ -1,6 +1,7 @@
 """Muon: against torch's own, against AdamW for what is no matrix, and through a checkpoint."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
-from jeoni.training import optimizer
+from jeoni.nn.block import FeedForward
+from jeoni.training import optimizer, resume
+from jeoni.training.checkpoint import Checkpoint
 from jeoni.training.config import TrainConfig
-from jeoni.training.muon import equalized, is_matrix
+from jeoni.training.muon import equalized, is_matrix, stacked
 
 CONFIG = TrainConfig(optimizer="muon", lr=0.02, weight_decay=0.1)
 
@@ -121,6 +124,15 @@ def test_goes_on_from_a_checkpoint_to_the_bit() -> None:
         torch.testing.assert_close(weight, weights(whole)[name], atol=0, rtol=0)
 
 
+def test_how_many_matrices_a_weight_is() -> None:
+    for gated, count in ((True, 2), (False, 1)):
+        block = nn.ModuleDict(
+            {"feed_forward": FeedForward(hidden=8, inner=12, activation="gelu", gated=gated)}
+        )
+        assert stacked(block, "feed_forward.up.weight") == count
+        assert stacked(block, "feed_forward.down.weight") == 1
+
+
 def test_frozen_parameters_stay() -> None:
     module = Body()
     names = [name for name, _ in module.named_parameters()]
@@ -142,3 +154,13 @@ def test_frozen_parameters_stay() -> None:
 def test_not_with_parts_of_matrices() -> None:
     with pytest.raises(UserError, match="whole matrices"):
         parse(TrainConfig, {"optimizer": "muon", "shard": True})
+
+
+def test_checkpoints_from_before_go_on(tmp_path: Path) -> None:
+    now = resume.settings(CONFIG, seed=1, steps=2, precision="fp32")
+    old = {key: value for key, value in now.items() if key != "optimizer"}
+    state = {"settings": old, "machine": resume.machine(), "result": {"finished": True}}
+    found = Checkpoint(tmp_path, state)
+    resume.check(found, {**now, "optimizer": "adamw"})
+    with pytest.raises(UserError, match="optimizer was adamw, is muon"):
+        resume.check(found, now)

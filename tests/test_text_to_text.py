@@ -15,10 +15,11 @@ from jeoni.data.batching import BatchConfig, EpochBatches
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
 from jeoni.models import hub
+from jeoni.recipes import examples
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
 from jeoni.serving.predictor import answer
-from jeoni.serving.writer import generate
+from jeoni.serving.writer import generate, habits
 from jeoni.tasks import _templates
 from jeoni.tasks.text_to_text import TASK, TextToText, TextToTextConfig, from_data
 from shell import Run, user_error
@@ -89,6 +90,16 @@ def test_usual_templates(fields: Any, expected: tuple[str, ...], tmp_path: Path)
     assert dataset.task == "text_to_text"
     found = from_data(dataset)
     assert tuple(found[key] for key in ("source", "target", "metric", "units")) == expected
+
+
+def test_templates_are_guessed_past_bad_targets(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"source": "a", "target": target} for target in (None, {}, "가")]
+    file = lines(tmp_path / "x.jsonl", [*rows, {"source": "b"}])
+    dataset = open_dataset(DataConfig(train=str(file), dev=str(file), skip_bad=True))
+    assert from_data(dataset)["units"] == "characters"
+    task = make(**from_data(dataset))
+    assert len(examples.encode(task, dataset, "train").records) == 1
+    assert dataset.skipped("train").count == 3
 
 
 def test_other_tasks_as_text(tmp_path: Path) -> None:
@@ -321,6 +332,8 @@ def test_a_run_learns_and_is_used(run: FinetuneResult, data: Path, jeoni: Run) -
     assert json.loads(found.out.splitlines()[2])["text"] == WORDS[3]
     assert generate(run.folder, ["river", "next: river"])[0].text.strip() == "bridge"  # type: ignore[union-attr]
     assert generate(run.folder, "next: river")[0].text.strip() == "bridge"  # type: ignore[union-attr]
+    assert habits(hub.load(run.folder)) == {"max_new": 12, "beams": 1, "length_penalty": 1.0}
+    assert len(generate(run.folder, ["river"], max_new=1)[0].ids) == 1
     assert jeoni("generate", "--model", str(run.folder), "valley").out.strip() == "forest"
     assert (
         jeoni("generate", "--model", str(run.folder), "valley", "--stream").out.strip() == "forest"

@@ -18,7 +18,10 @@ def generate(
     prompts: Annotated[
         list[str], typer.Argument(help="Texts, or - for one a line of standard input.")
     ],
-    max_new: Annotated[int, typer.Option(help="Tokens that are written at most.")] = 50,
+    max_new: Annotated[
+        int | None,
+        typer.Option(help="Tokens that are written at most: 50, or as in text_to_text."),
+    ] = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="A text before which it ends; may be given again.")
     ] = None,
@@ -49,12 +52,18 @@ def generate(
         ),
     ] = 0,
     beams: Annotated[
-        int, typer.Option(help="Texts that are followed at once.", rich_help_panel=BEAMS)
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Texts that are followed at once: 1, or as in text_to_text.", rich_help_panel=BEAMS
+        ),
+    ] = None,
     length_penalty: Annotated[
-        float,
-        typer.Option(help="Above 0 favors longer texts, below 0 shorter.", rich_help_panel=BEAMS),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Above 0 (as it is: 1) favors longer texts, below 0 shorter.",
+            rich_help_panel=BEAMS,
+        ),
+    ] = None,
     early_stopping: Annotated[
         bool,
         typer.Option(
@@ -85,7 +94,7 @@ def generate(
     """
     from jeoni.cli import show
     from jeoni.models.sampling import Settings
-    from jeoni.serving.writer import asked, writer
+    from jeoni.serving.writer import asked, habits, writer
 
     settings: dict[str, Any] = {
         "max_new": max_new,
@@ -99,11 +108,13 @@ def generate(
         "length_penalty": length_penalty,
         "early_stopping": early_stopping,
     }
+    settings = {name: value for name, value in settings.items() if value is not None}
     Settings.of(**settings)  # a mistake there is found before anything is loaded
     texts = _lines(prompts)
     if stream:
         _check_stream(texts, json)
     loaded = writer(model, device=device, precision=precision, family=family)
+    settings = {**habits(loaded), **settings}
     if stream:
         _stream(loaded, asked(loaded, texts)[0], settings)
         return

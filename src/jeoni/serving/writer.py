@@ -38,7 +38,8 @@ def generate(
         family: the model's family, where it is your own: ``package.module:NAME``.
         settings: ``max_new``, ``temperature``, ``top_k``, ``top_p``, ``repetition_penalty``, ``beams``,
             ``length_penalty``, ``early_stopping``, ``stop``, ``seed`` (see
-            ``jeoni.models.sampling.Settings``). Without any, the likeliest tokens are written.
+            ``jeoni.models.sampling.Settings``). Without any, the likeliest tokens are written, and by a
+            model that was trained for text-to-text what it would have written there.
 
     Returns:
         What was written for each prompt: ``text`` without the prompt, ``ids``, ``reason`` that it ended.
@@ -51,7 +52,7 @@ def generate(
     Settings.of(**settings)  # a mistake there is found before anything is loaded
     texts = [prompts] if isinstance(prompts, str) else prompts
     loaded = writer(model, device=device, precision=precision, family=family)
-    return loaded.generate(asked(loaded, texts), **settings)
+    return loaded.generate(asked(loaded, texts), **{**habits(loaded), **settings})
 
 
 def asked(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -61,6 +62,15 @@ def asked(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
     task = task_of(model, "text_to_text", {})
     assert isinstance(task, TextToText)
     return [task.prompts([p])[0] if isinstance(p, str) else p for p in prompts]
+
+
+def habits(model: Model) -> dict[str, Any]:
+    """How a model that was trained for text-to-text wrote there: how much, and with how many beams."""
+    known = model.settings
+    if known.get("task") != "text_to_text":
+        return {}
+    own = {"max_new": "max_target", "beams": "beams", "length_penalty": "length_penalty"}
+    return {name: known[key] for name, key in own.items() if key in known}
 
 
 def writer(

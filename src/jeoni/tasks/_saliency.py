@@ -75,7 +75,9 @@ def token_weights(task: Task[Any, Any], batch: Batch) -> Tensor | None:
 
     None where the model's tokens have no vectors of which gradients could be had.
     """
-    with _watched(task.model) as found, torch.enable_grad():
+    # cuDNN's LSTM has no backward pass for a model that is not training; torch's own has.
+    plain = torch.backends.cudnn.flags(enabled=False)
+    with _watched(task.model) as found, torch.enable_grad(), plain:
         loss = task.loss(task.logits(batch), batch).total
         if not found or not loss.requires_grad:
             return None

@@ -1,5 +1,6 @@
 """The official scores of span question answering."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from jeoni.base.errors import UserError
@@ -36,7 +37,7 @@ def span_scores(
     """
     ids = [_id(record, i) for i, record in enumerate(records)]
     if len(set(ids)) < len(ids):
-        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
+        twice = next(i for i, count in Counter(ids).items() if count > 1)
         raise UserError(f"question id {twice!r} occurs more than once")
     references = {
         i: [a["text"] for a in record.fields.get("answers", [])]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jeoni.base import runtime
 
@@ -28,8 +28,11 @@ def is_matrix(name: str, parameter: Tensor) -> bool:
     return ".blocks." in name and name.endswith("weight") and parameter.ndim == 2
 
 
-def stacked(name: str) -> int:
-    """How many matrices a weight consists of."""
+def stacked(module: nn.Module, name: str) -> int:
+    """How many matrices a weight consists of; a gated feed-forward layer's first is two."""
+    layer = name.removesuffix(".weight").rpartition(".")
+    if layer[2] == "up" and getattr(module.get_submodule(layer[0]), "gated", False):
+        return 2
     return next((count for end, count in _STACKED.items() if name.endswith(end)), 1)
 
 

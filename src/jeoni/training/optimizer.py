@@ -99,7 +99,7 @@ def build(
     fused = all(p.device.type in ("cpu", "cuda") for p in named.values())
     settings: dict[str, Any] = {"betas": config.betas, "eps": config.eps, "fused": fused}
     if config.optimizer == "muon":
-        return Muon([part for g in trained for part in _halves(g, named, config)], **settings)
+        return Muon([part for g in trained for part in _halves(g, module, config)], **settings)
     options = [_options(group, group.parameters, named, config) for group in trained]
     return torch.optim.AdamW(options, **settings)
 
@@ -115,15 +115,14 @@ def _options(
     }
 
 
-def _halves(
-    group: ParamGroup, named: Mapping[str, nn.Parameter], config: TrainConfig
-) -> Iterable[dict[str, Any]]:
+def _halves(group: ParamGroup, module: nn.Module, config: TrainConfig) -> Iterable[dict[str, Any]]:
     """A group's matrices of blocks, and the rest of it."""
+    named = dict(module.named_parameters())
     matrices = [name for name in group.parameters if is_matrix(name, named[name])]
     rest = [name for name in group.parameters if name not in set(matrices)]
     for names, kind in ((matrices, True), (rest, False)):
         if names:
-            counts = [stacked(name) for name in names] if kind else []
+            counts = [stacked(module, name) for name in names] if kind else []
             yield {**_options(group, names, named, config), MATRICES: kind, "stacked": counts}
 
 

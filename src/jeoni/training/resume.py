@@ -38,7 +38,8 @@ def check(found: Checkpoint, now: dict[str, object]) -> None:
     Raises:
         UserError: the settings that changed, with both values.
     """
-    before = found.state["settings"]
+    # A setting that the checkpoint does not know yet was as it is by default.
+    before = {**TrainConfig().model_dump(mode="json"), **found.state["settings"]}
     changed = [f"{k} was {before.get(k)}, is {v}" for k, v in now.items() if before.get(k) != v]
     if changed:
         raise UserError(
