@@ -50,6 +50,8 @@ def command(recipe: dict[str, Any], start: str) -> str:
         "seed": recipe["seed"],
     }
     parts = [f"{key}={value}" for key, value in given.items() if value is not None]
+    if all(recipe.get("head_start", {"": False}).values()):
+        given["head_start"] = "true"
     given_objectives = recipe["objectives"].items()
     objectives = [shlex.quote(f"objectives.{k}={v}".replace("'", "")) for k, v in given_objectives]
     spec = recipe.get("spec") or {}
