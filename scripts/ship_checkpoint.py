@@ -39,7 +39,9 @@ def stage(folder: Path) -> dict[str, Any]:
 def command(recipe: dict[str, Any], start: str) -> str:
     """The run as one would type it; folders as placeholders."""
     train = recipe["train"]
+    whole = all(recipe.get("head_start", {"": False}).values())
     given = {
+        "head_start": "true" if whole else None,
         "length": recipe["length"],
         "train.hours": train.get("hours"),
         "train.steps": train.get("steps"),
@@ -50,8 +52,6 @@ def command(recipe: dict[str, Any], start: str) -> str:
         "seed": recipe["seed"],
     }
     parts = [f"{key}={value}" for key, value in given.items() if value is not None]
-    if all(recipe.get("head_start", {"": False}).values()):
-        given["head_start"] = "true"
     given_objectives = recipe["objectives"].items()
     objectives = [shlex.quote(f"objectives.{k}={v}".replace("'", "")) for k, v in given_objectives]
     spec = recipe.get("spec") or {}
