@@ -12,6 +12,7 @@ from jeoni.data.catalog import DataConfig, Dataset, open_dataset
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
 from jeoni.recipes.predict import predict
+from jeoni.tasks import text_to_text
 from runs import reviews
 from shell import Run
 
@@ -117,6 +118,16 @@ BAD: dict[str, tuple[str, bytes, str]] = {
         "x.jsonl", rows(DIALOGUE, dialogue=[{**DIALOGUE["dialogue"][0], "state": ["hotel"]}]),
         "x.jsonl, line 2.*'hotel' in a state is not domain-slot-value",
     ),
+    "an empty turn": (
+        "x.jsonl", rows(DIALOGUE, dialogue=[{**DIALOGUE["dialogue"][0], "text": " "}]),
+        "x.jsonl, line 2, user turn 1: the text is empty",
+    ),
+    "an empty source": (
+        "x.jsonl", rows({"source": "a", "target": "b"}, source=""), "line 2: the source is empty",
+    ),
+    "an empty sentence": (
+        "x.jsonl", rows({"good": "a", "bad": "b"}, bad=""), "line 2: the bad sentence is empty",
+    ),
     "a column that a row lacks": ("x.jsonl", rows(CHOICE, text=...), "line 2: no column 'text'"),
 }  # fmt: skip
 
@@ -188,8 +199,51 @@ def test_a_bad_example_may_be_the_first(tmp_path: Path) -> None:
 def test_nothing_but_bad_examples(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"text": "", "label": 1}\n' * 7)
     config = DataConfig(train=str(tmp_path / "x.jsonl"), skip_bad=True)
-    with pytest.raises(UserError, match=r"all 7 examples are bad; the first: x.jsonl, line 1: "):
+    with pytest.raises(UserError, match=r"all 7 records are bad; the first: x.jsonl, line 1: "):
         open_dataset(config).split("train")
+
+
+@pytest.mark.parametrize("task", [None, "classification"])
+def test_no_line_can_be_read(tmp_path: Path, task: Any) -> None:
+    (tmp_path / "x.jsonl").write_text("{\n" * 7)
+    config = DataConfig(train=str(tmp_path / "x.jsonl"), skip_bad=True)
+    with pytest.raises(UserError, match=r"all 7 records are bad; the first: .*line 1, column"):
+        open_dataset(config, task=task).split("train")
+
+
+@pytest.mark.parametrize("good", [{"text": "a", "label": 1}, {"source": "a", "target": "b"}])
+def test_the_first_row_may_have_other_columns(tmp_path: Path, good: dict[str, Any]) -> None:
+    lines = ({"x": 1}, good, {**good, "label": 2}, {"x": 2})
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    given = {"test": str(tmp_path / "x.jsonl")}
+    with pytest.raises(UserError, match=r"x.jsonl, line 1: columns x: which is what"):
+        open_dataset(DataConfig(**given))  # type: ignore[arg-type]
+    dataset = open_dataset(DataConfig(**given, skip_bad=True))  # type: ignore[arg-type]
+    assert dataset.task == ("text_to_text" if "source" in good else "classification")
+    if "source" in good:
+        assert text_to_text.from_data(dataset)["source"] == "{source}"
+    (tmp_path / "x.jsonl").write_text('{"x": 1}\n' * 3)
+    with pytest.raises(UserError, match=r"line 1: columns x: which is what(?s:.*)data.text=COLUMN"):
+        open_dataset(DataConfig(**given, skip_bad=True))  # type: ignore[arg-type]
+
+
+def test_of_a_dialogue_only_bad_turns_are_passed_over(tmp_path: Path) -> None:
+    turn = DIALOGUE["dialogue"][0]
+    turns = [turn, {**turn, "state": ["hotel"]}, turn]
+    (tmp_path / "x.jsonl").write_text(json.dumps({"dialogue": turns}))
+    dataset = open_dataset(DataConfig(dev=str(tmp_path / "x.jsonl"), skip_bad=True))
+    assert [record.fields["turn"] for record in dataset.split("dev")] == [1, 3]
+    assert dataset.skipped("dev").count == 1
+
+
+@pytest.mark.parametrize("first", ["dev", "test"])
+def test_one_file_with_labels_and_without(tmp_path: Path, first: Any) -> None:
+    file = str(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_bytes(csv("그냥,"))
+    dataset = open_dataset(DataConfig(dev=file, test=file, skip_bad=True))
+    dataset.split(first)
+    assert (len(dataset.split("dev")), len(dataset.split("test"))) == (2, 3)
+    assert {name: skipped.count for name, skipped in dataset.skips().items()} == {"dev": 1}
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +261,7 @@ def test_labels_that_training_did_not_have(
     with pytest.raises(UserError, match=message):
         finetune(tiny.recipe(tiny_folder, data, tmp_path / "run"))
     skipping = tiny.recipe(tiny_folder, data | {"skip_bad": True}, tmp_path / "run")
-    with pytest.warns(UserWarning, match=f"dev: 2 bad examples skipped:\n  {message}"):
+    with pytest.warns(UserWarning, match=f"dev: 2 bad records skipped:\n  {message}"):
         result = finetune(skipping)
     facts = result.results["data"]
     assert (facts["train_examples"], facts["dev_examples"]) == (16, 16)
@@ -229,7 +283,7 @@ def test_evaluating_and_predicting(label_run: FinetuneResult, strange_csv: Path)
     data = {"dev": str(strange_csv), "text": "review", "label": "stars"}
     with pytest.raises(UserError, match=r"strange.csv, line 3"):
         evaluate(label_run.folder, data)
-    with pytest.warns(UserWarning, match="dev: 2 bad examples"):
+    with pytest.warns(UserWarning, match="dev: 2 bad records"):
         found = evaluate(label_run.folder, data | {"skip_bad": True})
     assert (found["n"], found["skipped"]["dev"]["count"]) == (16, 2)
     assert len(predict(label_run.folder, data, split="dev")) == 18  # it needs no labels
@@ -248,4 +302,4 @@ def test_what_is_predicted_says_where_it_stands(
         "new.csv, line 2",
         "new.csv, line 5",
     ]
-    assert "warning: test: 1 bad examples skipped:" in found.err
+    assert "warning: test: 1 bad records skipped:" in found.err

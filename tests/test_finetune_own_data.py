@@ -1,5 +1,6 @@
 """Your own data, a preset's sizes and vocabulary: what a run makes of them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ from safetensors.torch import load_file
 
 import tiny
 from jeoni.base.errors import UserError
+from jeoni.data.catalog import open_dataset
 from jeoni.models import hub
-from jeoni.recipes.finetune import FinetuneResult, finetune
+from jeoni.recipes import build
+from jeoni.recipes.finetune import FinetuneResult, finetune, resolve
 from jeoni.serving.predictor import classify
 from runs import WEIGHTS, reviews
 
@@ -53,6 +56,18 @@ def test_a_preset_with_a_vocabulary_learned_from_the_data(
     assert len(result.results["metrics"]) > 1
     card = (result.folder / "model/README.md").read_text(encoding="utf-8")
     assert "from random weights in the shape of `bert-L2-H128`" in card
+
+
+def test_a_vocabulary_of_rows_with_numbers_and_with_nothing(tmp_path: Path) -> None:
+    targets: list[Any] = [27, None, True, {"a": "zzz"}, [38, None], "영화"]
+    rows = [json.dumps({"source": "둘 셋 둘 셋", "target": target}) for target in targets]
+    (tmp_path / "x.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    data = dict.fromkeys(("train", "dev"), str(tmp_path / "x.jsonl"))
+    sizes = {"spec": {"hidden": 32, "heads": 2}, "tokenizer": {"vocab_size": 300}}
+    recipe = resolve(tiny.recipe("bert-L2-H128", data, tmp_path / "run", **sizes), (), {})
+    tokenizer = build.model(recipe, open_dataset(recipe.data), seed=1).tokenizer
+    assert "[UNK]" not in tokenizer.encode("둘 2 7 3 8 영").tokens
+    assert "[UNK]" in tokenizer.encode("z").tokens
 
 
 def test_a_preset_with_a_given_vocabulary(

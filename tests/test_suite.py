@@ -283,7 +283,13 @@ def of_class(index: int, label: str = "a") -> dict[str, Any]:
         ([(0.5, {"tags": ["O", "B-PS"]}), (1, {"tags": ["O"]})], [], ""),
         ([(0, {"text": ""}), (0, {"text": ""})], [], "no answer predicted"),
         ([(1, {"state": []}), (0, {"state": []})], [], "no answer predicted"),
-        ([(0, {"state": ["a-b-c"]}), (0, {"state": []})], [], "one class predicted: a-b-c"),
+        ([(0, {"state": ["a-b-c"]}), (0, {"state": []})], [], ""),
+        (
+            [(0, {"state": ["d-e-f", "a-b-c"]}), (0, {"state": ["a-b-c", "d-e-f"]})],
+            [],
+            "one state predicted: a-b-c, d-e-f",
+        ),
+        ([(0, {"text": "ja"}), (0, {"text": "ja"})], [], "one answer predicted: ja"),
         ([(-1.0, {"value": 2.5}), (-2.0, {"value": 2.55})], [], "one number predicted: 2.52"),
         ([(-1.0, {"value": 0.5}), (-2.0, {"value": 4.5})], [], ""),
         ([(0, "of one's own"), (0, "of one's own")], [], ""),
@@ -305,6 +311,45 @@ def test_degenerate_runs(
     assert all(flag.startswith(expected) for flag in found)
     results["metrics"] = {"f1": None}
     assert flags.flags(tmp_path, results)[0] == "f1 is not a number"
+
+
+def predicted(folder: Path, said: list[tuple[float, dict[str, Any]]]) -> None:
+    rows = [{"score": score, "prediction": prediction} for score, prediction in said]
+    text = "\n".join(map(json.dumps, rows))
+    (folder / "predictions.jsonl").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("task", "main", "score", "flagged"),
+    [
+        ("span_qa", "f1", 100.0, False),
+        ("span_qa", "f1", 1.0, True),
+        ("text_to_text", "rougeL", 100.0, False),
+        ("text_to_text", "accuracy", 1.0, False),
+        ("text_to_text", "accuracy", 0.0, True),
+    ],
+)
+def test_texts_that_are_always_the_same(
+    tmp_path: Path, task: str, main: str, score: float, flagged: bool
+) -> None:
+    predicted(tmp_path, [(score, {"text": "a\n" * 99})] * 2)
+    results = {"task": task, "main_metric": main, "metrics": {main: 1.0}}
+    expected = "one answer predicted: " + ("a " * 30)
+    assert flags.flags(tmp_path, results) == [expected] * flagged
+
+
+@pytest.mark.parametrize(
+    ("values", "flagged"),
+    [((9, 99_999), False), ((99_999, 100_001), True), ((-1, 0.5), False)],
+)
+def test_numbers_that_were_learned_as_logarithms(
+    tmp_path: Path, values: tuple[float, ...], flagged: bool
+) -> None:
+    predicted(tmp_path, [(-0.5, {"value": value}) for value in values])
+    (tmp_path / "model").mkdir()
+    write_json(tmp_path / "model/jeoni.json", {"task": "regression", "log": True})
+    results = {"task": "regression", "main_metric": "pearson", "metrics": {"pearson": 0.5}}
+    assert len(flags.flags(tmp_path, results)) == flagged
 
 
 def score(name: str, value: float, *why: str, task: str = "classification") -> Score:

@@ -1,6 +1,6 @@
 """Data by name or from your own files, in standard fields, cut into train, dev and test."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from jeoni.data.cuts import Source, group, held_out, sample
 from jeoni.data.dialogues import ontology
 from jeoni.data.kinds import KINDS, guess_task, standard_record
 from jeoni.data.readers import ending, read
-from jeoni.data.record import Record
+from jeoni.data.record import Found, Record, attempt, guarded
 from jeoni.data.skipped import Bad, Skipped, refuse
 from jeoni.data.standard import Columns, named, value
 
@@ -79,8 +79,8 @@ class DataConfig(Columns):
 
 
 Files = Mapping[Split, tuple[Path, ...]]
-Rows = tuple[tuple[Path, ...], tuple[tuple[str, str], ...]]
-"""Files, and the values that rows of them must have."""
+Rows = tuple[tuple[Path, ...], tuple[tuple[str, str], ...], bool]
+"""Files, the values that rows of them must have, and whether they must have labels."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Dataset:
         if self.card and own is None:  # your own file need not have the columns of the card's
             known = self.card.only.get("train" if source.share else name, {})
         only = {**known, **{k: str(v) for k, v in self.config.only.items()}}
-        return source.paths, tuple(only.items())
+        return source.paths, tuple(only.items()), name != "test"
 
     def _records(self, name: Split) -> list[Record]:
         """All of a split's rows, read once."""
@@ -216,16 +216,16 @@ class Dataset:
         return self._read[key]
 
     def _load(self, name: Split, rows: Rows) -> list[Record]:
-        (paths, only), skipped = rows, self.skipped(name)
+        (paths, only, labeled), skipped = rows, self.skipped(name)
         bad = skipped.add if self.config.skip_bad else refuse
         records = []
         for path in paths:
             for row in read(path, format=_format(path, self.config, self.card), bad=bad):
-                try:
-                    if self._is_wanted(row, only):
-                        records += self._standard(row, labeled=name != "test")
-                except UserError as error:
-                    bad(error)
+                for found in guarded(self._standard(row, only, labeled)):
+                    if isinstance(found, Record):
+                        records.append(found)
+                    else:
+                        bad(found)
         if not records:
             raise self._nothing(paths[0], only, skipped)
         if self.task == "span_qa":
@@ -239,13 +239,15 @@ class Dataset:
             return False
         return all(str(value(row, column, column)) == wanted for column, wanted in only)
 
-    def _standard(self, row: Record, *, labeled: bool) -> list[Record]:
-        """The examples of a row: mostly one."""
+    def _standard(
+        self, row: Record, only: tuple[tuple[str, str], ...], labeled: bool
+    ) -> Iterator[Found]:
+        """The examples of a row, mostly one; none, if it is not wanted."""
+        if not self._is_wanted(row, only):
+            return
         own, parts = self.card is None, KINDS[self.task].parts
-        return [
-            standard_record(part, self.task, self.columns, labeled=labeled, own=own)
-            for part in (parts(row, self.columns) if parts else (row,))
-        ]
+        for part in parts(row, self.columns) if parts else (row,):
+            yield attempt(standard_record, part, self.task, self.columns, labeled=labeled, own=own)
 
     def _nothing(
         self, path: Path, only: tuple[tuple[str, str], ...], skipped: Skipped
@@ -334,9 +336,19 @@ def _own_file(given: str, config: DataConfig) -> Path:
 
 
 def _guess(files: Files, config: DataConfig) -> Task:
+    """The task that the first row with fitting columns is for."""
     path = next(iter(files.values()))[0]
-    bad: Bad = (lambda error: None) if config.skip_bad else refuse
-    return guess_task(next(read(path, format=_format(path, config, None), bad=bad)), config)
+    skipped = Skipped()
+    first: UserError | None = None
+    bad = skipped.add if config.skip_bad else refuse
+    for row in read(path, format=_format(path, config, None), bad=bad):
+        try:
+            return guess_task(row, config)
+        except UserError as error:
+            if not config.skip_bad:
+                raise
+            first = first or error
+    raise first or skipped.none_left(path)
 
 
 def _format(path: Path, config: DataConfig, known: Card | None) -> str | None:

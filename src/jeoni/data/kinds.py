@@ -71,10 +71,14 @@ KINDS: Mapping[Task, Kind] = {
     ),
     "span_qa": Kind(question_fields, texts=("question", "context")),
     "dialogue_state": Kind(
-        dialogue_fields, lambda labels: "joint_goal_accuracy", states_of, parts=user_turns
+        dialogue_fields,
+        lambda labels: "joint_goal_accuracy",
+        states_of,
+        parts=user_turns,
+        texts=("text",),
     ),
-    "text_to_text": Kind(written_fields, lambda labels: "squad_v1"),
-    "minimal_pairs": Kind(pair_fields, lambda labels: "minimal_pairs"),
+    "text_to_text": Kind(written_fields, lambda labels: "squad_v1", texts=("source", "question")),
+    "minimal_pairs": Kind(pair_fields, lambda labels: "minimal_pairs", texts=("good", "bad")),
 }
 
 

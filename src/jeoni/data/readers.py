@@ -60,8 +60,8 @@ def _records(found: Iterator[Found], path: Path, bad: Bad) -> Iterator[Record]:
     empty = True
     try:
         for one in found:
+            empty = False
             if isinstance(one, Record):
-                empty = False
                 yield one
             else:
                 bad(one)

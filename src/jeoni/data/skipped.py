@@ -21,7 +21,7 @@ class Skipped:
     """The way of ``data.skip_bad=true``: records that were passed over.
 
     Attributes:
-        count: how many.
+        count: how many: examples, or what is bad as a whole (a passage with its questions).
         first: what is wrong with the first few, with file and line.
     """
 
@@ -41,6 +41,6 @@ class Skipped:
     def none_left(self, where: object) -> UserError:
         """The error for data of which nothing is left."""
         return UserError(
-            f"{where}: all {self.count} examples are bad; the first: {self.first[0]}",
+            f"{where}: all {self.count} records are bad; the first: {self.first[0]}",
             hint="data.skip_bad passes over single examples; is the file in another form?",
         )

@@ -13,6 +13,7 @@ from jeoni.data.squad_json import standard_answers
 _MOST_CLASSES = 1000
 # Kept beside the standard fields of a question where the file has them.
 _EXTRA = ("title", "ambiguous", "tokens", "start_token", "end_token")
+_CALLED = {"good": "good sentence", "bad": "bad sentence"}
 _ABSENT = object()
 
 
@@ -111,9 +112,10 @@ def check_said(record: Record, fields: Sequence[str]) -> None:
         UserError: one is.
     """
     for field in fields:
-        if not record.fields.get(field, field).strip():
+        found = record.fields.get(field)
+        if isinstance(found, str) and not found.strip():
             raise UserError(
-                f"{record.where}: the {field} is empty",
+                f"{record.where}: the {_CALLED.get(field, field)} is empty",
                 hint="data.skip_bad=true leaves such examples out",
             )
 

@@ -190,7 +190,9 @@ def _tokenizer(config: TokenizerConfig, dataset: Dataset | None) -> Tokenizer:
     )
     rows = dataset.split("train")
     found = (row.fields[name] for row in rows for name in names if name in row.fields)
-    texts = (text for value in found for text in (value if isinstance(value, list) else [value]))
+    values = (one for value in found for one in (value if isinstance(value, list) else [value]))
+    # Rows for text_to_text are as the file has them: also with numbers, and with nothing.
+    texts = (str(v) for v in values if isinstance(v, str | int | float) and not isinstance(v, bool))
     return train_wordpiece(texts, vocab_size=config.vocab_size, lowercase=config.lowercase)
 
 

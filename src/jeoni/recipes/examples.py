@@ -66,5 +66,5 @@ def tell(dataset: Dataset) -> dict[str, Any]:
         lines = "".join(f"\n  {reason}" for reason in skipped.first)
         more = skipped.count - len(skipped.first)
         lines += f"\n  and {more} more" if more else ""
-        warnings.warn(f"{splits}: {skipped.count} bad examples skipped:{lines}", stacklevel=2)
+        warnings.warn(f"{splits}: {skipped.count} bad records skipped:{lines}", stacklevel=2)
     return {splits: skipped.facts() for splits, skipped in skips.items()}

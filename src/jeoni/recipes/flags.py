@@ -1,10 +1,14 @@
 """Runs that learned nothing: their score is no sample of what the model can do."""
 
+import math
 import statistics
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jeoni.base.files import read_json
+from jeoni.models import hub
 from jeoni.recipes import run
 from jeoni.training import log
 
@@ -13,8 +17,15 @@ STUCK = 0.97
 LEVEL = 0.1
 """Numbers that differ by less than this share of their mean error are all the same."""
 _ENOUGH = 6  # records of the training loss, to compare its first third with its last
-_SAID = ("index", "tags", "relations", "text", "state")
-"""Where predictions of classes, tags, trees, spans and states have what they say."""
+_SAID = {
+    "index": "class",
+    "tags": "class",
+    "relations": "class",
+    "text": "answer",
+    "state": "state",
+}
+"""Where predictions of classes, tags, trees, texts and states have what they say, and what it is called."""
+_SHOWN = 60  # characters of it
 
 
 def flags(folder: Path, results: Mapping[str, Any]) -> list[str]:
@@ -26,10 +37,26 @@ def flags(folder: Path, results: Mapping[str, Any]) -> list[str]:
     """
     main = results["main_metric"]
     found = [f"{main} is not a number"] if results["metrics"].get(main) is None else []
-    return [*found, *_one_answer(run.predictions(folder)), *_stuck(log.read(folder))]
+    rows = run.predictions(folder)
+    said = _one_answer(rows, _best(results), logarithms=_settings(folder).get("log") is True)
+    return [*found, *said, *_stuck(log.read(folder))]
 
 
-def _one_answer(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _settings(folder: Path) -> Mapping[str, Any]:
+    """Those of the run's task, as they were decided."""
+    path = folder / run.MODEL / hub.SETTINGS
+    return read_json(path) if path.exists() else {}
+
+
+def _best(results: Mapping[str, Any]) -> float:
+    """The score of a right answer: of texts, all figures but accuracy are in percent."""
+    percent = results.get("task") in ("span_qa", "text_to_text")
+    return 100.0 if percent and results["main_metric"] != "accuracy" else 1.0
+
+
+def _one_answer(
+    rows: Sequence[Mapping[str, Any]], best: float, *, logarithms: bool
+) -> Iterator[str]:
     """Whether all examples got the same answer, and that was not always right."""
     said = [row["prediction"] for row in rows if isinstance(row["prediction"], Mapping)]
     if len(said) < 2:
@@ -37,21 +64,30 @@ def _one_answer(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if "value" in said[0]:
         values = [p["value"] for p in said]
         error = -statistics.fmean(row["score"] for row in rows)
-        if max(values) - min(values) < LEVEL * error:
+        learned = [_log(value) for value in values] if logarithms else values
+        if max(learned) - min(learned) < LEVEL * error:
             yield f"one number predicted: {statistics.median(values):.3g}"
         return
     key = next((key for key in _SAID if key in said[0]), None)
-    if key is None or all(row["score"] == 1 for row in rows):
+    if key is None or all(row["score"] > 0.9999 * best for row in rows):
         return
-    answers = {answer for p in said for answer in _listed(p[key])}
-    if len(answers) <= 1:  # none: the states of all turns are empty
-        shown = said[0]["label"] if "label" in said[0] else "".join(map(str, answers))
-        yield f"one class predicted: {shown}" if shown != "" else "no answer predicted"
+    answers = {answer for p in said for answer in _answers(key, p[key])}
+    if len(answers) <= 1:
+        shown = " ".join(str(said[0].get("label", next(iter(answers), ""))).split())
+        what = f"one {_SAID[key]} predicted: {shown:.{_SHOWN}}"
+        yield what if shown else "no answer predicted"
 
 
-def _listed(answer: Any) -> Iterable[Any]:
-    """One answer or several (tags)."""
-    return answer if isinstance(answer, list) else [answer]
+def _answers(key: str, said: Any) -> Iterable[Any]:
+    """One answer or several (tags); a state is one, whatever is in it."""
+    if key == "state":
+        return [", ".join(sorted(said))]
+    return said if isinstance(said, list) else [said]
+
+
+def _log(value: float) -> float:
+    """As ``Regression`` learns it; -1, from which there is no logarithm, is as low as numbers go."""
+    return math.log10(max(1 + value, sys.float_info.min))
 
 
 def _stuck(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Templates: what is read and what is to be written of an example, as text (Raffel et al., "T5", 2020,
 section 2.4 and appendix D)."""
 
+import contextlib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -23,13 +24,20 @@ _SOURCES = {
 _TARGETS = ("target", "answers", "answer", "label")
 _NO_TEXT = ("tagging", "dependency", "relation", "minimal_pairs", "dialogue_state")
 """Data whose fields say nothing as they are."""
+_LOOKED = 100  # examples
 
 
 def usual(dataset: Dataset) -> dict[str, str]:
     """Templates for a data set, by the fields that its examples have; none, where they do not tell."""
-    fields = dataset.split(next(iter(dataset.sources)))[0].fields
     if dataset.task in _NO_TEXT:
         return {}
+    records = dataset.split(next(iter(dataset.sources)))[:_LOOKED]
+    found = [_fitting(record.fields) for record in records]
+    # The first row may be a bad one.
+    return max(found, key=lambda templates: len(templates.keys() & {"source", "target"}))
+
+
+def _fitting(fields: Mapping[str, Any]) -> dict[str, str]:
     sources = [text for names, text in _SOURCES.items() if fields.keys() >= set(names)]
     targets = [name for name in _TARGETS if name in fields]
     found = {"source": sources[0]} if sources else {}
@@ -70,6 +78,15 @@ def each(template: str, record: Record, names: Mapping[str, str]) -> list[str]:
         _PLACE.sub(lambda place, own=chosen: own[wanted.index(place[1])], template)  # type: ignore[misc]
         for chosen in itertools.product(*values)
     ]
+
+
+def readable(template: str, records: Sequence[Record]) -> list[str]:
+    """The texts of all examples that have what it asks for; ``encode`` says what others lack."""
+    texts = []
+    for record in records:
+        with contextlib.suppress(UserError):
+            texts += each(template, record, {})
+    return texts
 
 
 def filled(template: str, text: str) -> str:

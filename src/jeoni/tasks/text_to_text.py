@@ -225,9 +225,7 @@ def from_data(dataset: Dataset) -> dict[str, Any]:
         settings["max_target"] = SOLUTION
     if "target" in settings:
         some = dataset.split(next(iter(dataset.sources)))[:_GUESSED]
-        texts = [
-            text for record in some for text in _templates.each(settings["target"], record, {})
-        ]
+        texts = _templates.readable(settings["target"], some)
         korean = sum(any("가" <= letter <= "힣" for letter in text) for text in texts)
         settings["units"] = "characters" if 2 * korean > len(texts) else "words"
         guessed = dataset.card is None and dataset.config.metric is None
