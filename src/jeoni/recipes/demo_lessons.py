@@ -73,9 +73,9 @@ KOREAN = Lesson(
         "batch": {"size": 16},
     },
     about=(
-        "jeoni-ko-small, a small Korean model that comes with jeoni and was pretrained with it for an hour "
-        "and a half on one CPU core, learned to answer questions about passages of Korean Wikipedia. Once "
-        "it started from its pretrained weights, once from random ones."
+        "jeoni-ko-small, a small Korean model that comes with jeoni and was pretrained with it for "
+        "three quarters of an hour on one CPU core, learned to answer questions about passages of "
+        "Korean Wikipedia. Once it started from its pretrained weights, once from random ones."
     ),
     passage=(
         "대한민국은 동아시아의 한반도 남부에 있는 공화국이다. 서쪽으로는 서해를 사이에 두고 "
