@@ -52,7 +52,7 @@ def model(
         spare: rows of a preset's word table that no token has.
     """
     presets = hub.presets(recipe.family)
-    if recipe.model not in presets or Path(recipe.model).exists():
+    if not is_preset(recipe):
         if recipe.spec:
             raise UserError(
                 f"spec changes the sizes of a preset, but {recipe.model!r} is none",
@@ -91,15 +91,19 @@ def task(
     return kind.task(model=start, config=config, seed=seed)
 
 
+def is_preset(recipe: Start) -> bool:
+    """Whether a model is a preset, with sizes alone; a folder of that name is none."""
+    return recipe.model in hub.presets(recipe.family) and not Path(recipe.model).exists()
+
+
 def check_start(recipe: Start) -> None:
     """See that the model to start from is there.
 
     Raises:
         UserError: it is neither a preset nor a checkpoint.
     """
-    presets = hub.presets(recipe.family)
-    if recipe.model not in presets or Path(recipe.model).exists():
-        located(recipe.model, list(presets))
+    if not is_preset(recipe):
+        located(recipe.model, list(hub.presets(recipe.family)))
 
 
 def check_trains(name: str, dataset: Dataset) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from jeoni.base.files import read_json
 from jeoni.models import hub
 from jeoni.recipes import run
+from jeoni.recipes.results import in_percent
 from jeoni.training import log
 
 STUCK = 0.97
@@ -38,7 +39,8 @@ def flags(folder: Path, results: Mapping[str, Any]) -> list[str]:
     main = results["main_metric"]
     found = [f"{main} is not a number"] if results["metrics"].get(main) is None else []
     rows = run.predictions(folder)
-    said = _one_answer(rows, _best(results), logarithms=_settings(folder).get("log") is True)
+    best = 100.0 if in_percent(results.get("task", ""), main) else 1.0  # of a right answer
+    said = _one_answer(rows, best, logarithms=_settings(folder).get("log") is True)
     return [*found, *said, *_stuck(log.read(folder))]
 
 
@@ -46,12 +48,6 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     """Those of the run's task, as they were decided."""
     path = folder / run.MODEL / hub.SETTINGS
     return read_json(path) if path.exists() else {}
-
-
-def _best(results: Mapping[str, Any]) -> float:
-    """The score of a right answer: of texts, all figures but accuracy are in percent."""
-    percent = results.get("task") in ("span_qa", "text_to_text")
-    return 100.0 if percent and results["main_metric"] != "accuracy" else 1.0
 
 
 def _one_answer(

@@ -8,8 +8,9 @@ from torch import nn
 from jeoni.base.errors import UserError
 from jeoni.data.cooccurrence import word_vectors
 from jeoni.data.token_store import TokenStore
-from jeoni.models import head_start, hub
+from jeoni.models import head_start
 from jeoni.models.model import Model
+from jeoni.recipes import build
 from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.training import checkpoint, distributed
 
@@ -23,8 +24,7 @@ def check(recipe: PretrainRecipe) -> None:
         UserError: it does not.
     """
     wanted = recipe.head_start.words or recipe.head_start.neighbors
-    preset = recipe.model in hub.presets(recipe.family) and not Path(recipe.model).exists()
-    if wanted and not preset and recipe.init == "pretrained":
+    if wanted and not build.is_preset(recipe) and recipe.init == "pretrained":
         raise UserError(
             f"recipe: head_start is for random weights, and {recipe.model!r} is a checkpoint",
             hint="leave head_start out; or init=random, to begin anew with the checkpoint's sizes",

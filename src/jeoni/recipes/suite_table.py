@@ -6,10 +6,7 @@ from typing import Any
 
 from jeoni.data.cards import Card
 from jeoni.recipes import grid
-
-PERCENT = ("span_qa", "text_to_text")
-"""Task types whose figures (but accuracy) are percent, as their official scorers have it; the others' are
-fractions."""
+from jeoni.recipes.results import in_percent
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def _row(
     scores: Sequence[Score], metric: str, others: Sequence[Mapping[str, Any]], split: str
 ) -> dict[str, Any]:
     counted = [score for score in scores if not score.flags]
-    scale = 1 if scores[0].task in PERCENT and metric != "accuracy" else 100
+    scale = 1 if in_percent(scores[0].task, metric) else 100
     values = [scale * v for s in counted if (v := s.metrics.get(metric)) is not None]
     median, low, high = grid.spread(values) if values else (None, None, None)
     theirs = [row["score"] for row in others]

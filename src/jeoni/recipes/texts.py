@@ -138,10 +138,9 @@ def _located(name: str) -> str:
 
 def _like(recipe: PretrainRecipe) -> str | None:
     """Whose tokenizer a preset's is to be like; None: the model brings its own."""
-    presets = hub.presets(recipe.family)
-    if recipe.model not in presets or Path(recipe.model).exists():
+    if not build.is_preset(recipe):
         return None
-    return hub.own_family(presets[recipe.model][0]).tokenizer
+    return hub.own_family(hub.presets(recipe.family)[recipe.model][0]).tokenizer
 
 
 def _start(recipe: PretrainRecipe) -> Path:

@@ -99,7 +99,9 @@ def build(
     fused = all(p.device.type in ("cpu", "cuda") for p in named.values())
     settings: dict[str, Any] = {"betas": config.betas, "eps": config.eps, "fused": fused}
     if config.optimizer == "muon":
-        return Muon([part for g in trained for part in _halves(g, module, config)], **settings)
+        return Muon(
+            [part for g in trained for part in _halves(g, module, named, config)], **settings
+        )
     options = [_options(group, group.parameters, named, config) for group in trained]
     return torch.optim.AdamW(options, **settings)
 
@@ -115,9 +117,10 @@ def _options(
     }
 
 
-def _halves(group: ParamGroup, module: nn.Module, config: TrainConfig) -> Iterable[dict[str, Any]]:
+def _halves(
+    group: ParamGroup, module: nn.Module, named: Mapping[str, nn.Parameter], config: TrainConfig
+) -> Iterable[dict[str, Any]]:
     """A group's matrices of blocks, and the rest of it."""
-    named = dict(module.named_parameters())
     matrices = [name for name in group.parameters if is_matrix(name, named[name])]
     rest = [name for name in group.parameters if name not in set(matrices)]
     for names, kind in ((matrices, True), (rest, False)):
