@@ -75,6 +75,11 @@ def test_all_that_is_at_hand_is_scored(result: Any) -> None:
     nsmc = row(found, "nsmc")
     assert {p["model"] for p in nsmc["published"]} == {"KoELECTRA-Base-v2", "XLM-R-Base"}
     assert nsmc["n"] + nsmc["left_out"] == 2
+    text = (result.folder / "results.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("| nsmc "))
+    assert f"| {nsmc['metric']} |" in line
+    assert "KoELECTRA-Base-v2" in line
+    assert "| chatbot | no task for it |" in text
     page = result.report.read_text(encoding="utf-8")
     for text in ("KoELECTRA-Base-v2", "no task for it", "korsts"):
         assert text in page

@@ -9,7 +9,7 @@ from typing import Any
 
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
-from jeoni.base.files import read_json, write_json
+from jeoni.base.files import read_json, write_json, write_text
 from jeoni.base.progress import progress
 from jeoni.data import cards
 from jeoni.data.catalog import DataConfig, open_dataset
@@ -30,7 +30,8 @@ class SuiteResult:
 
     Attributes:
         folder: with all runs.
-        results: what ``results.json`` in it holds (of the test split, ``results-test.json``).
+        results: what ``results.json`` in it holds (of the test split, ``results-test.json``);
+            ``results.md`` beside it is the same as a table of text.
         report: the page.
     """
 
@@ -79,6 +80,7 @@ def evaluate_suite(
     }
     end = "" if recipe.split == "dev" else f"-{recipe.split}"
     write_json(recipe.folder() / f"results{end}.json", found)
+    write_text(recipe.folder() / f"results{end}.md", suite_pages.markdown(found))
     page = suite_pages.report(found, recipe.folder() / f"report{end}.html")
     return SuiteResult(recipe.folder(), found, page)
 

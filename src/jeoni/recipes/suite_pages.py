@@ -1,4 +1,4 @@
-"""The page of a suite, and what its table says."""
+"""The page of a suite, its table as text, and what it says."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +58,38 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
     title = f"{found['model']} on the suite {found['suite']}"
     seeds = f"seeds {', '.join(map(str, recipe['seeds']))}"
     return Report(title, f"{found['split']} split, {seeds}", sections).write(path)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """What a paper, a README or an issue wants: the table, the settings, and what is not in it."""
+    recipe = found["recipe"]
+    sets = {name: own for name, own in recipe["sets"].items() if own}
+    parts = [
+        f"## {found['model']} on the suite {found['suite']}",
+        (
+            f"The {found['split']} split, in percent: median (smallest to largest) of n runs, seeds "
+            f"{', '.join(map(str, recipe['seeds']))}. Published scores with their sources: the report."
+        ),
+        _pipes(COLUMNS, rows(found)),
+    ]
+    if lost := flagged(found):
+        parts += ["Left out of the medians:", _pipes(("data set", "seed", "why"), lost)]
+    if absent := list(found["absent"].items()):
+        parts += ["Not scored:", _pipes(("data set", "why"), absent)]
+    settings = [
+        f"- all: `{recipe['common']}`",
+        *(f"- {name}: `{own}`" for name, own in sets.items()),
+    ]
+    return "\n\n".join([*parts, "Settings of fine-tuning:", "\n".join(settings)]) + "\n"
+
+
+def _pipes(names: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    """A table of Markdown."""
+    cells = [names, ["---"] * len(names), *lines]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
+        for line in cells
+    )
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
