@@ -15,6 +15,7 @@ from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import finetune
 from jeoni.serving.tagger import tag
 from jeoni.tasks._chain import best_paths, chain, chain_loss
+from jeoni.tasks.tagging import HEAD
 from test_tagging import LABELS, SENTENCES, make, words
 
 COUNTS = [3, 0, 1, 4]
@@ -136,6 +137,27 @@ def test_a_chain_that_was_not_trained(tmp_path: Path) -> None:
     task.model.save(tmp_path)
     with pytest.raises(UserError, match="no trained head"):
         tag(tmp_path, "a film", crf=True)
+
+
+def test_a_chain_put_on_and_taken_off() -> None:
+    """What a token says by itself stays, as trained or as drawn as it was."""
+    task = make()
+    model, out = task.model, f"heads.{HEAD}.out.weight"
+    before = task.model.heads[HEAD].state_dict()
+    assert out in model.fresh
+    model.fresh -= {out, f"heads.{HEAD}.out.bias"}  # as if they had been loaded
+    make(model, crf=True)
+    assert {name.split(".")[2] for name in model.fresh if name.startswith("heads.")} == {"chain"}
+    after = model.heads[HEAD].state_dict()
+    assert after.keys() > before.keys()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    make(model)
+    assert not any(name.startswith("heads.") for name in model.fresh)
+    assert model.heads[HEAD].state_dict().keys() == before.keys()
+    assert torch.equal(model.state_dict()[out], before["out.weight"])
+    drawn = make()
+    make(drawn.model, crf=True)
+    assert out in drawn.model.fresh
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

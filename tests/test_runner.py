@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import torch
 
+import objective_parts
 import tiny
 from jeoni.base.errors import UserError
 from jeoni.evaluation.runner import evaluate, predict
 from jeoni.models import hub
-from jeoni.models.heads import masked_lm_head
+from jeoni.models.heads import language_model_head, masked_lm_head
 from jeoni.serving.predictor import Predictor, answer, classify, task_of
 from jeoni.tasks._task import Encoded, Task
 from jeoni.tasks.classification import Classification, ClassificationConfig
 from jeoni.tasks.span_qa import SpanQA, SpanQAConfig
+from jeoni.tasks.text_to_text import TextToText, TextToTextConfig
 
 TASKS = ("span_qa", "span_qa joint", "classification")
 
@@ -267,3 +269,43 @@ def test_a_failed_call_leaves_the_model_as_it_was(tiny_folder: Path) -> None:
         with pytest.raises(UserError, match="no trained head for span_qa"):
             answer(model, "Who?", "It was Kim.")
         assert list(model.heads) == ["masked_lm"]
+
+
+def test_a_refusal_leaves_the_vocabulary() -> None:
+    """A classifier on GPT reads tokens of its own: new ones, which a refused one takes back."""
+    model = objective_parts.model("gpt2")
+    model.add_head("language_model", language_model_head(model))
+    spec, words, tokens = model.spec, model.state_dict(), model.tokenizer
+    fresh = set(model.fresh)
+    for _ in range(2):
+        with pytest.raises(UserError, match="no trained head for classification"):
+            task_of(model, "classification", {"labels": ["a", "b"]})
+        assert (model.spec, model.tokenizer) == (spec, tokens)
+        assert (model.fresh, list(model.heads), model.labels) == (fresh, ["language_model"], None)
+        assert {n: t.data_ptr() for n, t in model.state_dict().items()} == {
+            n: t.data_ptr() for n, t in words.items()
+        }
+    assert model.backbone.embeddings.words.num_embeddings == spec.vocab
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_task_writes_in_the_precision_of_the_run(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = objective_parts.model("gpt2")
+    task = TextToText(
+        model=model, config=TextToTextConfig(source="{text}", target="{label}", max_target=4)
+    )
+    seen: set[torch.dtype] = set()
+    extend = model.backbone.extend
+
+    def watched(*args: Any) -> torch.Tensor:
+        states: torch.Tensor = extend(*args)
+        seen.add(
+            model.heads["language_model"](states, model.backbone.embeddings.words.weight).dtype
+        )
+        return states
+
+    monkeypatch.setattr(model.backbone, "extend", watched)
+    evaluate(task, task.encode(tiny.labeled()[:2]), precision=precision, show=False)
+    assert seen == {torch.bfloat16 if precision == "bf16" else torch.float32}

@@ -96,13 +96,15 @@ def _output(
     task: Task[Any, Any], encoded: Encoded, indices: Sequence[int], precision: str, *, loss: bool
 ) -> Output:
     batch = encoded.features.batch(indices).to(task.model.device)
-    with autocast(precision, task.model.device):
-        logits = task.logits(batch)
     found = None
-    if loss and batch.targets:
-        value = task.loss(logits, batch)
-        found = (float(value.total), value.count)
-    return found, task.decode(encoded, indices, logits)
+    with autocast(
+        precision, task.model.device
+    ):  # all of it: a task that writes does so in `decode`
+        logits = task.logits(batch)
+        if loss and batch.targets:
+            value = task.loss(logits, batch)
+            found = (float(value.total), value.count)
+        return found, task.decode(encoded, indices, logits)
 
 
 def _shared(task: Task[Any, Any], mine: Sequence[Output], count: int, world: int) -> list[Output]:

@@ -1,6 +1,8 @@
 """Use a trained model on text."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +143,7 @@ def task_of(
     *,
     defaults: Mapping[str, Any] | None = None,
 ) -> Task[Any, Any]:
-    """The task a model was trained for, with its head.
+    """The task a model was trained for, with its head; where that is refused, the model stays as it was.
 
     Args:
         model: as it was saved.
@@ -153,7 +155,6 @@ def task_of(
         UserError: the model has no head for it, or was trained for another task.
     """
     kind = tasks.trained(model.settings.get("task", name), name)
-    restore(model)
     options = kind.config.model_fields
     known = {k: v for k, v in model.settings.items() if k in options}
     known |= {k: v for k, v in (defaults or {}).items() if k in options}
@@ -161,18 +162,32 @@ def task_of(
         default = options["max_length"].default
         known["max_length"] = min(default, model.spec.positions)
     config = parse(kind.config, {**known, **settings}, where="task")
-    heads, fresh, labels = dict(model.heads.items()), set(model.fresh), model.labels
-    task = kind.task(model=model, config=config)
-    if model.fresh - fresh:
-        # The model is left as it was: not with a head that was never trained.
-        model.heads.clear()
-        model.heads.update(heads)
-        model.fresh, model.labels = fresh, labels
-        raise UserError(
-            f"this model has no trained head for {name}",
-            hint="fine-tune it first: jeoni finetune --model MODEL --data DATA",
-        )
+    with _as_it_was(model):
+        restore(model)
+        fresh = set(model.fresh)
+        task = kind.task(model=model, config=config)
+        if model.fresh - fresh:
+            raise UserError(
+                f"this model has no trained head for {name}",
+                hint="fine-tune it first: jeoni finetune --model MODEL --data DATA",
+            )
     return task
+
+
+@contextmanager
+def _as_it_was(model: Model) -> Iterator[None]:
+    """Takes back what a block that fails has done to a model: heads, labels, a longer vocabulary.
+
+    Weights are not copied: nothing here changes one in place.
+    """
+    tensors = (*model.parameters(), *model.buffers(), *model.spare.values())
+    same = {id(part): part for part in (*tensors, model.family, model._tokenizer)}
+    before = copy.deepcopy(model, same)
+    try:
+        yield
+    except UserError:
+        model.__dict__.update(before.__dict__)
+        raise
 
 
 def answer(

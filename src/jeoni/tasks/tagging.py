@@ -88,14 +88,20 @@ class Tagging(Task[Kept, TagPrediction]):
         self._attach_head(seed)
 
     def _attach_head(self, seed: int) -> None:
-        head, same = self.model.keep_head(HEAD), self.model.labels == self.labels
-        count = len(self.labels)
+        """The head that is there, if it is for these tags; a chain is put on it, or taken off."""
+        model, count = self.model, len(self.labels)
+        head, same = model.keep_head(HEAD), model.labels == self.labels
         fits = isinstance(head, TaggingHead) and head.classes == count and same
         if not (fits and (self.chain is not None) == self.config.crf):
-            fresh = tagging_head(self.model, count, chain(count) if self.config.crf else None)
-            drawn = () if same else ("out.", "chain.")
-            self.model.add_head(HEAD, fresh, seed=seed, drawn=drawn)
-        self.model.labels = list(self.labels)
+            before = set(model.fresh)
+            model.keep_head("")
+            new = tagging_head(model, count, chain(count) if self.config.crf else None)
+            model.add_head(HEAD, new, seed=seed, drawn=() if same else ("out.", "chain."))
+            if fits and isinstance(head, TaggingHead):
+                new.out = head.out
+                out = {f"heads.{HEAD}.out.{name}" for name, _ in head.out.named_parameters()}
+                model.fresh = (model.fresh - out) | (before & out)
+        model.labels = list(self.labels)
 
     @property
     def chain(self) -> nn.Module | None:
