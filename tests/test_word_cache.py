@@ -93,6 +93,25 @@ def test_long_texts_are_read_in_parts(like: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("like", APART)
+def test_no_more_than_a_portion_is_read_at_once(like: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = copy.deepcopy(small(like))
+    text = "한국어를 the cafe " * 9 + "the"
+    whole = tokenizer.flat_ids([text])[0].tolist()
+    sizes: list[int] = []
+    encode = tokenizer._engine._encode
+
+    def watched(texts: list[str], batch: Any) -> Any:
+        sizes.extend(map(len, texts))
+        return encode(texts, batch)
+
+    monkeypatch.setattr(tokenizer._engine, "_encode", watched)
+    monkeypatch.setattr(engine, "PORTION", 20)
+    monkeypatch.setattr(word_cache, "PORTION", 20)
+    assert tokenizer.flat_ids([text])[0].tolist() == whole
+    assert 20 <= max(sizes) < 40
+
+
+@pytest.mark.parametrize("like", APART)
 def test_words_are_read_once(like: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = copy.deepcopy(small(like))
     texts = ["the cafeteria the 한국", "the other 한국 cafeteria"]

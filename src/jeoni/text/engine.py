@@ -49,8 +49,10 @@ class Engine:
     def flat_ids(self, texts: Sequence[str]) -> tuple[Ints, list[int]]:
         """The same without offsets."""
         texts = _checked(texts)
-        if self._words is not None and len(texts) > 1:
-            ids, _, lengths = self._words.flat(texts, self._flat_plain)
+        if self._words is not None and (
+            len(texts) > 1 or max(map(len, texts), default=0) > PORTION
+        ):
+            ids, _, lengths = self.flat(texts)
             return ids, lengths
         if self._segment is not None:
             texts = [text for text, _ in self._segment(texts)]
