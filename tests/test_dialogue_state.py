@@ -322,3 +322,16 @@ def test_twenty_dialogues_are_learned(start: Model, tmp_path: Path) -> None:
     assert set(rows[-1]["state"]) == {"식당-종류-한식당", "식당-지역-서울 북쪽"}
     assert rows[-1]["at"] == "x.json, item 2, user turn 3"
     assert "Most confused values" in (run.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_another_ontology_is_other_data(start: Model, tmp_path: Path) -> None:
+    """Of a run that is over, and of one to go on with: its values decide what the model can say."""
+    model = start.save(tmp_path / "model")
+    listed = write(tmp_path / "o.json", {"식당-지역": ["서울 동쪽"]})
+    data = {"train": str(write(tmp_path / "t.json", dialogues(2))), "ontology": str(listed)}
+    recipe = tiny.recipe(model, {**data, "dev": data["train"]}, tmp_path / "run")
+    finetune(recipe)
+    assert finetune(recipe).earlier
+    write(listed, {"식당-지역": ["서울 서쪽"]})
+    with pytest.raises(UserError, match=r"data have changed.*ontology \(.*o\.json\)"):
+        finetune(recipe)

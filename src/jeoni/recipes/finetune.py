@@ -129,7 +129,11 @@ def _check_data_if_there(recipe: FinetuneRecipe, folder: Path) -> None:
 
 def _files(dataset: Dataset) -> dict[str, Path]:
     """The files that a run trains and is evaluated on."""
-    files = {n: s.paths for n, s in dataset.sources.items() if n != "test"}
+    files: dict[str, tuple[Path, ...]] = {
+        n: s.paths for n, s in dataset.sources.items() if n != "test"
+    }
+    if dataset.ontology is not None:
+        files["ontology"] = (dataset.ontology,)
     return {f"{n}{i or ''}": path for n, paths in files.items() for i, path in enumerate(paths)}
 
 
