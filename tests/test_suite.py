@@ -17,7 +17,7 @@ import tiny
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json, write_json
 from jeoni.data import cards
-from jeoni.recipes import flags, grid, named, suite_table
+from jeoni.recipes import flags, grid, named, pages, suite_table
 from jeoni.recipes import suite as module
 from jeoni.recipes.suite import evaluate_suite
 from jeoni.recipes.suite_settings import absence, resolve
@@ -395,6 +395,22 @@ def test_written_texts_in_percent(name: str, metric: str, value: float, percent:
     one = Score(name, 1, "folder", "text_to_text", metric, {metric: value}, 10)
     (found,) = suite_table.table([one], [], {name: cards.card(name)}, "dev", [])
     assert found["median"] == pytest.approx(percent)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "value", "expected"),
+    [
+        ("span_qa", "f1", 0.5, "0.5"),  # percent, though it is small
+        ("classification", "f1", 0.5, "0.500"),
+        ("text_to_text", "rougeL", 41.26, "41.3"),
+        ("text_to_text", "accuracy", 0.25, "0.250"),
+        ("span_qa", "loss", 2.3456, "2.346"),
+        ("regression", "mean_absolute_error", 1.5, "1.500"),
+        ("regression", "pearson", None, "–"),
+    ],
+)
+def test_digits_by_the_scale(task: str, metric: str, value: float | None, expected: str) -> None:
+    assert pages.shown(task, metric, value) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from jeoni.base.config import Config, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.base.lookup import suggest
 from jeoni.data.readers import ending, read
-from jeoni.data.standard import value
+from jeoni.data.standard import has_values
 
 HERE = Path(__file__).parent
 VARIABLE = "JEONI_DATA"
@@ -235,6 +235,6 @@ def _rows(paths: tuple[Path, ...], formats: Pairs, only: Pairs, *, count: bool) 
         found = (
             row for path in paths for row in read(path, format=dict(formats).get(ending(path)))
         )
-        return sum(all(str(value(row, k, k)) == v for k, v in only) for row in found)
+        return sum(has_values(row, only) for row in found)
     except (pa.ArrowException, UserError, OSError):
         return None  # a listing goes on; reading the file will say what is wrong with it

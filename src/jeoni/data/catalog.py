@@ -31,7 +31,7 @@ from jeoni.data.kinds import KINDS, guess_task, standard_record
 from jeoni.data.readers import ending, read
 from jeoni.data.record import Found, Record, attempt, guarded
 from jeoni.data.skipped import Bad, Skipped, refuse
-from jeoni.data.standard import Columns, named, value
+from jeoni.data.standard import Columns, has_values, named
 
 __all__ = ["DataConfig", "Dataset", "Entry", "available", "open_dataset"]
 
@@ -237,7 +237,7 @@ class Dataset:
     def _is_wanted(self, row: Record, only: tuple[tuple[str, str], ...]) -> bool:
         if self.config.skip_ambiguous and row.fields.get("ambiguous"):
             return False
-        return all(str(value(row, column, column)) == wanted for column, wanted in only)
+        return has_values(row, only)
 
     def _standard(
         self, row: Record, only: tuple[tuple[str, str], ...], labeled: bool

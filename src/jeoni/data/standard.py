@@ -1,7 +1,7 @@
 """From a file's columns to the standard fields of texts and questions, and from labels to numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -142,6 +142,15 @@ def value(record: Record, column: str, field: str) -> Any:
             hint=f"columns: {', '.join(map(str, record.fields))}; say which: data.{field}=COLUMN",
         )
     return found
+
+
+def has_values(record: Record, wanted: Iterable[tuple[str, str]]) -> bool:
+    """Whether columns have these values, as text: (column, value).
+
+    Raises:
+        UserError: no such column.
+    """
+    return all(str(value(record, column, column)) == text for column, text in wanted)
 
 
 def has(record: Record, column: str) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.base.files import read_json
+from jeoni.metrics.scales import in_percent
 from jeoni.models import hub
 from jeoni.recipes import run
-from jeoni.recipes.results import in_percent
 from jeoni.training import log
 
 STUCK = 0.97

@@ -1,9 +1,10 @@
 """The pages that runs write."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jeoni.metrics.scales import in_percent
 from jeoni.recipes.results import degenerate
 from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.report.page import Report
@@ -11,12 +12,6 @@ from jeoni.report.sections import Bars, Curves, Headline, KeyValues, Section, Ta
 from jeoni.training.optimizer import GroupRow
 
 Results = Mapping[str, Any]
-FRACTIONS = (
-    "accuracy", "macro_f1", "matthews_corrcoef", "pearson", "spearman", "corr", "mean_absolute_error",
-    "entity_f1", "entity_precision", "entity_recall", "entity_macro_f1", "char_macro_f1",
-    "char_macro_f1_without_O", "tag_accuracy", "loss",
-)  # fmt: skip
-"""Metrics that are fractions, or small numbers; the others are percent."""
 BESIDE = ("exact_match", "macro_f1", "spearman", "char_macro_f1_without_O", "f1", "loss")
 """Metrics that are shown with the main one, where there are such."""
 
@@ -30,17 +25,17 @@ def run_report(
     path: Path,
 ) -> Path:
     """The report of one training run."""
-    main = results["main_metric"]
+    task, main = results["task"], results["main_metric"]
     interval = results["interval"]
     training = results["training"]
     sections: list[Section] = [
         Headline(
-            headline(results["metrics"], main),
+            headline(task, results["metrics"], main),
             note=f"95% interval of {main} by bootstrap over {results['data']['dev_examples']} examples: "
-            f"{shown(main, interval['low'])} to {shown(main, interval['high'])}",
+            f"{shown(task, main, interval['low'])} to {shown(task, main, interval['high'])}",
         ),
         *flagged(results),
-        *curves(rows, main),
+        *curves(rows, task, main),
         *examples,
         Table(
             "Parameter groups",
@@ -83,12 +78,12 @@ def run_report(
 
 def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
     """The report of a run with several seeds: median, spread, a link to each seed by name."""
-    main = results["main_metric"]
+    task, main = results["task"], results["main_metric"]
     names = list(results["metrics"])
     runs = results["runs"]
     sections: list[Section] = [
         Headline(
-            headline(results["metrics"], main),
+            headline(task, results["metrics"], main),
             note=f"median of {_seeds(results)}; every seed has its own report in its folder",
         ),
         *flagged(results),
@@ -97,7 +92,7 @@ def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
             [{"seed": f"seed {r['seed']}", main: r["metrics"][main]} for r in runs],
             "seed",
             main,
-            value_format=digits(main, [run["metrics"][main] for run in runs]),
+            value_format=digits(task, main),
         ),
         Table(
             "All seeds",
@@ -148,33 +143,28 @@ def data_sections(data: Results) -> list[Section]:
     return [known, table] if rows else [known]
 
 
-def curves(rows: Sequence[Mapping[str, Any]], main: str) -> list[Section]:
+def curves(rows: Sequence[Mapping[str, Any]], task: str, main: str) -> list[Section]:
     """Learning curves from the metrics file."""
     losses = [{**r, "which": "training"} for r in rows if r.get("kind") == "train"]
     evaluations = [{**r, "which": "dev"} for r in rows if r.get("kind") == "eval"]
-    scale = digits(main, [row.get(main) for row in evaluations])
     return [
         Curves("Loss", losses + evaluations, "step", "loss", series="which", y_format=".3f"),
-        Curves(f"{main} on dev", evaluations, "step", main, y_format=scale),
+        Curves(f"{main} on dev", evaluations, "step", main, y_format=digits(task, main)),
         Curves("Learning rate", losses, "step", "lr", y_format=".1e"),
     ]
 
 
-def headline(metrics: Mapping[str, float], main: str) -> dict[str, str]:
+def headline(task: str, metrics: Mapping[str, float], main: str) -> dict[str, str]:
     """The main metric first, then those that go with it."""
     wanted = [main, *(name for name in BESIDE if name != main)]
-    return {name: shown(name, metrics[name]) for name in wanted if name in metrics}
+    return {name: shown(task, name, metrics[name]) for name in wanted if name in metrics}
 
 
-def digits(name: str, values: Iterable[float | None]) -> str:
-    """The format of a metric, for all of some values: percent, or with the digits of a fraction.
-
-    By the values too: F1 is percent in some tasks and a fraction in others, as officially.
-    """
-    small = all(abs(value) <= 1 for value in values if value is not None)
-    return ".3f" if name in FRACTIONS or small else ".1f"
+def digits(task: str, metric: str) -> str:
+    """The format of a task's figure: percent, or with the digits of a fraction."""
+    return ".1f" if in_percent(task, metric) else ".3f"
 
 
-def shown(name: str, value: float | None) -> str:
-    """A metric as text, with the digits that mean something."""
-    return "–" if value is None else f"{value:{digits(name, [value])}}"
+def shown(task: str, metric: str, value: float | None) -> str:
+    """A figure as text, with the digits that mean something."""
+    return "–" if value is None else f"{value:{digits(task, metric)}}"

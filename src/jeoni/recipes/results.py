@@ -63,11 +63,6 @@ def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str,
     }
 
 
-def in_percent(task: str, metric: str) -> bool:
-    """Whether a figure is percent, as the official scorers of answers and texts have it, or a fraction."""
-    return task in ("span_qa", "text_to_text") and metric != "accuracy"
-
-
 def counted(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """The runs that learned something; all, if none did: then what they came to is told as it is."""
     return [run for run in runs if not run.get("flags")] or runs

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jeoni.data.cards import Card
+from jeoni.metrics.scales import in_percent
 from jeoni.recipes import grid
-from jeoni.recipes.results import in_percent
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from jeoni.base.config import Config
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
+from jeoni.metrics.scales import in_percent
 from jeoni.models.decoding import language_model_loss
 from jeoni.models.heads import language_model_head
 from jeoni.models.lines import HEAD
@@ -31,7 +32,6 @@ from jeoni.tasks._text_scores import MAIN, TextMetric, Units
 
 SOLUTION = 256  # tokens
 _GUESSED = 100  # examples that are looked at
-_FRACTIONS = ("accuracy", "final_number")
 
 
 class TextToTextConfig(Config):
@@ -181,7 +181,7 @@ class TextToText(Task[str, TextPrediction]):
             [prediction.text for prediction in predictions],
             scores.per_example,
             metric=self.main_metric,
-            best=1.0 if self.config.metric in _FRACTIONS else 100.0,
+            best=100.0 if in_percent("text_to_text", self.main_metric) else 1.0,
         )
 
     def settings(self) -> dict[str, Any]:
