@@ -181,7 +181,7 @@ def test_a_bad_file_is_an_error_all_the_same(
     (tmp_path / name).write_bytes(content)
     config = DataConfig(train=str(tmp_path / name), skip_bad=True, text="text", label="label")
     dataset = open_dataset(config, task="classification")
-    with pytest.raises(UserError, match=f"{message}(?s:.*)skip_bad cannot pass over that"):
+    with pytest.raises(UserError, match=f"{message}.*skip_bad cannot pass over that"):
         dataset.split("train")
 
 

@@ -62,7 +62,7 @@ def test_a_missing_key_is_named() -> None:
 
 
 def test_a_missing_key_says_what_to_give() -> None:
-    with pytest.raises(UserError, match=r"'model' is missing\n.*\n.*--model .*\n.*--data NAME"):
+    with pytest.raises(UserError, match=r"'model' is missing\n.*\n.*--model .*; --data NAME"):
         resolve(None, [], {})
     with pytest.raises(UserError, match="'data' is missing") as caught:
         resolve(None, [], {"model": "m"})

@@ -58,7 +58,7 @@ def parse(
         absent = [str(p["loc"][0]) for p in problems if p["type"] == "missing" and p["loc"]]
         hints = [missing[key] for key in absent if key in (missing or {})] if missing else []
         raise UserError(
-            f"{where}: " + f"\n{where}: ".join(lines), hint="\n  → ".join(hints) or None
+            f"{where}: " + f"\n{where}: ".join(lines), hint="; ".join(hints) or None
         ) from None
 
 

@@ -68,7 +68,8 @@ def _records(found: Iterator[Found], path: Path, bad: Bad) -> Iterator[Record]:
     except UserError as error:
         if bad is refuse:
             raise
-        raise UserError(str(error), hint="data.skip_bad cannot pass over that") from None
+        ends = f"{error.message}; data.skip_bad cannot pass over that"
+        raise UserError(ends, hint=error.hint) from None
     if empty:
         raise UserError(f"{path}: no examples in it")
 

@@ -32,7 +32,7 @@ class Skipped:
         """One more."""
         self.count += 1
         if len(self.first) < _FIRST:
-            self.first.append(str(error).split("\n")[0])
+            self.first.append(error.message)
 
     def facts(self) -> dict[str, Any]:
         """For ``results.json``."""

