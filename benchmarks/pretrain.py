@@ -7,8 +7,9 @@ Same architecture (BERT), batch (32 sequences of 128 tokens), precision, optimiz
 process, in rounds. The Trainer gets grouped texts (nothing padded), SDPA and fused AdamW, once as it is and
 once with torch.compile; its first steps (compiling, warming up) are not counted. Tokens are random ids in
 one document, so that every sequence is full. The share of the machine's matrix products counts the
-operations that the mathematics needs: logits at the 15% of positions that have a target. With one thread,
-seconds are processor time. Results go to ``results/pretrain.json`` as well.
+operations that the mathematics needs: logits at the 15% of positions that have a target. With one thread
+of a CPU, seconds are processor time. Memory is the most that the process held, or on a GPU (``--device
+cuda --batch 256``) what was allocated there. Results go to ``results/pretrain.json`` as well.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from job import peak_memory_mb
 
 from jeoni.base import runtime
 from jeoni.base.files import write_json
@@ -59,12 +61,16 @@ def vocabulary(size: int, folder: Path) -> Tokenizer:
 class Clock:
     """Seconds of the steps after the first ones."""
 
-    def __init__(self, threads: int) -> None:
-        self.now: Callable[[], float] = time.process_time if threads == 1 else time.perf_counter
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.cuda = options.device == "cuda"
+        alone = options.threads == 1 and not self.cuda
+        self.now: Callable[[], float] = time.process_time if alone else time.perf_counter
         self.ends: list[float] = []
 
     def tick(self) -> None:
         """A step is over."""
+        if self.cuda:
+            torch.cuda.synchronize()
         self.ends.append(self.now())
 
     def seconds(self) -> float:
@@ -81,10 +87,10 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
         preset, vocab=vocab, hidden=hidden, layers=layers, heads=heads, feed_forward=4 * hidden,
         width=min(hidden, 128 if hidden < 768 else 768) if family == "electra" else hidden,
     )  # fmt: skip
-    clock = Clock(options.threads)
+    clock = Clock(options)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = hub.create(family, spec, tokenizer=vocabulary(vocab, folder))
+        model = hub.create(family, spec, tokenizer=vocabulary(vocab, folder)).to(options.device)
         steps = UNTIMED + options.steps + 1
         batches = _batches(options, folder, model, steps, clock)
         config = TrainConfig(
@@ -94,11 +100,17 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
             save_every_minutes=0,
             precision=options.precision,
         )
+        batches.mixture.module.to(options.device)
         fit(batches.mixture, batches, groups=default_groups(batches.mixture.module),
             config=config, folder=folder / "run", seed=0)  # fmt: skip
     models = [m for m in batches.mixture.module.modules() if isinstance(m, Model)]
     flops = sum(describe.operations(m, options.length).training for m in models)
     return {"seconds": clock.seconds(), "flops_per_token": flops}
+
+
+def _memory(options: argparse.Namespace) -> float:
+    """Most memory so far, in MB: of the GPU, if that is where the model is."""
+    return torch.cuda.max_memory_allocated() / 1e6 if options.device == "cuda" else peak_memory_mb()
 
 
 def _batches(
@@ -131,7 +143,7 @@ def theirs(options: argparse.Namespace) -> dict[str, float]:
 
     layers, hidden, heads, vocab = SIZES[options.size]
     torch.set_num_threads(options.threads)
-    clock = Clock(options.threads)
+    clock = Clock(options)
 
     class Ticks(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *_: Any, **__: Any) -> None:
@@ -149,9 +161,10 @@ def theirs(options: argparse.Namespace) -> dict[str, float]:
         rows = np.random.default_rng(0).integers(5, vocab, (options.batch * steps, options.length))
         data = [{"input_ids": row.tolist()} for row in rows]
         arguments = transformers.TrainingArguments(
-            output_dir=place, use_cpu=True, bf16=options.precision == "bf16", max_steps=steps,
-            per_device_train_batch_size=options.batch, learning_rate=1e-4, optim="adamw_torch_fused",
-            torch_compile=options.job == "compiled", logging_strategy="no", save_strategy="no",
+            output_dir=place, use_cpu=options.device == "cpu", bf16=options.precision == "bf16",
+            max_steps=steps, per_device_train_batch_size=options.batch, learning_rate=1e-4,
+            optim="adamw_torch_fused", torch_compile=options.job == "compiled",
+            logging_strategy="no", save_strategy="no",
             report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
         )  # fmt: skip
         trainer = transformers.Trainer(
@@ -165,7 +178,8 @@ def theirs(options: argparse.Namespace) -> dict[str, float]:
 def job(system: str, options: argparse.Namespace) -> dict[str, float]:
     """One system in a process of its own."""
     arguments = [f"--{k.replace('_', '-')}={getattr(options, k)}"
-                 for k in ("size", "steps", "threads", "batch", "length", "precision")]  # fmt: skip
+                 for k in ("size", "steps", "threads", "batch", "length", "precision", "device")
+                 ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, __file__, "--job", system, *arguments],
         env={**os.environ, "OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"},
@@ -190,10 +204,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32, help="sequences")
     parser.add_argument("--length", type=int, default=128, help="tokens of each")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--job", choices=SYSTEMS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    options.precision = runtime.precision(options.precision, "cpu")
+    options.precision = runtime.precision(options.precision, options.device)
     return options
 
 
@@ -202,16 +217,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     if options.job:
         run = ours if options.job in ("jeoni", "rtd") else theirs
-        print(json.dumps(run(options)))
+        print(json.dumps({**run(options), "memory_mb": _memory(options)}))
         return
     _, hidden, _, _ = SIZES[options.size]
     tokens = options.batch * options.length
     found: dict[str, list[float]] = {name: [] for name in options.systems}
+    memory: dict[str, list[float]] = {name: [] for name in options.systems}
     flops: dict[str, float] = {}
     limits = []
     with runtime.threads(options.threads):
         for number in range(options.rounds):
-            rate = matmul_rate(tokens, hidden, 4 * hidden, precision=options.precision, seconds=2)
+            rate = matmul_rate(
+                tokens,
+                hidden,
+                4 * hidden,
+                device=options.device,
+                precision=options.precision,
+                seconds=2,
+            )
             limits.append(rate)
             print(
                 f"round {number + 1}: {options.precision} products {rate / 1e9:.0f} GFLOP/s",
@@ -220,6 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name in options.systems:
                 result = job(name, options)
                 found[name].append(result["seconds"])
+                memory[name].append(result["memory_mb"])
                 flops[name] = result.get("flops_per_token", flops.get("jeoni", 0.0))
                 print(f"  {name:10}{result['seconds']:8.3f} s a step", flush=True)
     limit = statistics.median(limits)
@@ -228,19 +252,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "seconds": statistics.median(times),
             "tokens_per_s": tokens / statistics.median(times),
             "share_of_matmul": tokens * flops[name] / statistics.median(times) / limit,
+            "memory_mb": statistics.median(memory[name]),
             "times": times,
         }
         for name, times in found.items()
     }
-    print(f"\n{'system':12}{'s a step':>10}{'tokens/s':>12}{'of products':>13}{'jeoni is':>12}")
+    print(
+        f"\n{'system':12}{'s a step':>10}{'tokens/s':>12}{'of products':>13}"
+        f"{'memory, GB':>12}{'jeoni is':>11}"
+    )
     for name, row in rows.items():
         pairs = zip(found[name], found.get("jeoni", found[name]), strict=True)
         row["ratio"] = statistics.median(a / b for a, b in pairs)
         print(
             f"{name:12}{row['seconds']:10.3f}{row['tokens_per_s']:12,.0f}"
-            f"{row['share_of_matmul']:12.0%}{row['ratio']:11.2f}x"
+            f"{row['share_of_matmul']:13.0%}{row['memory_mb'] / 1e3:12.2f}{row['ratio']:10.2f}x"
         )
-    facts = {"machine": runtime.facts("cpu", options.precision), "matmul_flops": limits}
+    facts = {"machine": runtime.facts(options.device, options.precision), "matmul_flops": limits}
     settings = {k: v for k, v in vars(options).items() if k not in ("out", "job")}
     write_json(options.out, {**facts, **settings, "systems": rows})
 
