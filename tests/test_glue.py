@@ -124,6 +124,108 @@ def test_test_sets_without_labels_are_read(data: Path, name: str, text: str, pai
     assert (rows[-1].fields["text"], rows[-1].fields.get("pair")) == (text, pair)
 
 
+PARSES = "( a film )\t( a film )\t(ROOT (NP a film))\t(ROOT (NP a film))"
+MNLI = (
+    "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\t"
+    "sentence1_parse\tsentence2_parse\tsentence1\tsentence2\tlabel1\t"
+)
+QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+STSB = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
+MRPC = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+PUBLISHED: dict[str, tuple[str, str, Sequence[tuple[Any, ...]]]] = {
+    "glue-cola": (
+        "CoLA/{}.tsv",
+        "gj04\t1\t\tOur friends won't buy this.\ngj04\t0\t*\t\"They drank the pub.\n",
+        [("Our friends won't buy this.", "acceptable"), ('"They drank the pub.', "unacceptable")],
+    ),
+    "glue-sst2": (
+        "SST-2/{}.tsv",
+        'sentence\tlabel\nhide new secretions \t0\nno " wit \t1\n',
+        [("hide new secretions ", "negative"), ('no " wit ', "positive")],
+    ),
+    "glue-mrpc": (
+        "MRPC/{}.tsv",
+        MRPC + '1\t702876\t702977\tHe said "no.\tHe did.\n0\t1\t2\tA cat.\t"Rain" fell.\n',
+        [('He said "no.', "He did.", "equivalent"), ("A cat.", '"Rain" fell.', "not_equivalent")],
+    ),
+    "glue-qqp": (
+        "QQP/{}.tsv",
+        # A question with a line's end in it is published as two lines.
+        QQP + '0\t1\t2\tWhy "me"?\tWhy us?\t1\n7\t3\t4\t"Was he real?\n"\tWas he?\t0\n'
+        '9\t5\t6\tWho?\t"Quo" who?\t0\n',
+        [('Why "me"?', "Why us?", "duplicate"), ("Who?", '"Quo" who?', "not_duplicate")],
+    ),
+    "glue-stsb": (
+        "STS-B/{}.tsv",
+        STSB + "0\tmain-captions\tMSRvid\t2012test\t0001\tnone\tnone\tA girl.\tA boy.\t2.500\n"
+        "1\tmain-news\theadlines\t2013\t5\tnone\tnone\tRain.\tIt rains.\t5.000\n",
+        [("A girl.", "A boy.", "2.500"), ("Rain.", "It rains.", "5.000")],
+    ),
+    "glue-mnli": (
+        "MNLI/{}.tsv",
+        MNLI
+        + f'gold_label\n0\t31193\t31193n\tfiction\t{PARSES}\ta film\ta "film\tneutral\tneutral\n'
+        f"1\t2\t2e\ttravel\t{PARSES}\tone\ttwo\tentailment\tentailment\n",
+        [("a film", 'a "film', "neutral"), ("one", "two", "entailment")],
+    ),
+    "glue-qnli": (
+        "QNLI/{}.tsv",
+        'index\tquestion\tsentence\tlabel\n0\tWhen?\tIn "91.\tentailment\n1\tWho?\tNo.\tnot_entailment\n',
+        [("When?", 'In "91.', "entailment"), ("Who?", "No.", "not_entailment")],
+    ),
+    "glue-rte": (
+        "RTE/{}.tsv",
+        'index\tsentence1\tsentence2\tlabel\n0\tNo "arms.\tArms.\tnot_entailment\n1\ta\tb\tentailment\n',
+        [('No "arms.', "Arms.", "not_entailment"), ("a", "b", "entailment")],
+    ),
+    "glue-wnli": (
+        "WNLI/{}.tsv",
+        "index\tsentence1\tsentence2\tlabel\n0\tI stuck a pin.\tThe carrot had a hole.\t1\n1\ta\tb\t0\n",
+        [("I stuck a pin.", "The carrot had a hole.", "entailment"), ("a", "b", "not_entailment")],
+    ),
+}
+"""As GLUE's download script leaves them: the file, what is in it, and what that means."""
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "glue-mnli-mm"])
+def test_training_data_as_glue_has_them(name: str, tmp_path: Path) -> None:
+    file, content, expected = PUBLISHED[name.removesuffix("-mm")]
+    dev, judged = "dev", content
+    if name.startswith("glue-mnli"):  # of dev, five people have said what they think
+        dev = "dev_mismatched" if name.endswith("mm") else "dev_matched"
+        judged = content.replace("label1\t", "label1\tlabel2\tlabel3\tlabel4\tlabel5\t")
+        for word in ("neutral", "entailment"):
+            judged = judged.replace(f"\t{word}\t{word}\n", f"\t{word}" * 6 + "\n")
+    for split, text in (("train", content), (dev, judged)):
+        path = tmp_path / file.format(split)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    dataset = open_dataset(DataConfig(name=name, root=str(tmp_path)))
+    for split in ("train", "dev"):
+        rows = [record.fields for record in dataset.split(split)]
+        found = [tuple(row[k] for k in ("text", "pair", "label") if k in row) for row in rows]
+        assert found == expected
+        assert dataset.skipped(split).count == (2 if name == "glue-qqp" else 0)
+
+
+def test_mrpc_as_microsoft_has_it(tmp_path: Path) -> None:
+    _, content, expected = PUBLISHED["glue-mrpc"]
+    (tmp_path / "msr_paraphrase_train.txt").write_text(
+        content, encoding="utf-8-sig", newline="\r\n"
+    )
+    (tmp_path / "msr_paraphrase_test.txt").write_text(content, encoding="utf-8-sig")
+    (row, _) = open_dataset(DataConfig(name="glue-mrpc", root=str(tmp_path))).split("test")
+    assert (row.fields["text"], row.fields["pair"], row.fields["label"]) == expected[0]
+
+
+def test_a_bad_line_of_ones_own_is_an_error(tmp_path: Path) -> None:
+    """Also in the form of a data set whose published files have such."""
+    path = tmp_path / "mine.tsv"
+    path.write_text(PUBLISHED["glue-qqp"][1], encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.tsv, line 3: 4 fields, but"):
+        open_dataset(DataConfig(name="glue-qqp", train=str(path))).split("train")
+
+
 def test_one_data_set(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = submit(models["glue-cola"], out, data="glue-cola", root=str(data))

@@ -394,3 +394,27 @@ def test_nsmc_in_its_own_tsv_format(tmp_path: Path) -> None:
     # One more review, with a stray quote: now nothing is quoting.
     path.write_text("\n".join(["id\tdocument\tlabel", *lines, '0\t"와\t1']), encoding="utf-8")
     assert [row["document"] for row in fields(path, "tsv")][:-1] == [r["document"] for r in rows]
+
+
+@pytest.mark.parametrize("name", ["x.tsv", "x.csv"])
+@pytest.mark.parametrize("header", ["", "text{0}label\n"])
+def test_columns_that_the_file_does_not_name(tmp_path: Path, name: str, header: str) -> None:
+    """Named by the format; a header that is there is none of the rows."""
+    mark = "\t" if name == "x.tsv" else ","
+    path = tmp_path / name
+    path.write_text(header.format(mark) + f"good{mark}1\nbad{mark}0\n", encoding="utf-8")
+    rows = list(read(path, format=f"{name[2:]}:text, label"))
+    assert [r.fields for r in rows] == [
+        {"text": "good", "label": "1"},
+        {"text": "bad", "label": "0"},
+    ]
+    assert rows[0].line == (2 if header else 1)
+
+
+def test_columns_are_named_for_tables_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("{}")
+    with pytest.raises(UserError, match=r"no reader for 'jsonl:text'\n.*tsv:text,label"):
+        read(tmp_path / "x.jsonl", format="jsonl:text")
+    (tmp_path / "x.tsv").write_text("a\tb\nc\n")
+    with pytest.raises(UserError, match=r"line 2: 1 fields, but .* 2 \(text, label\)"):
+        list(read(tmp_path / "x.tsv", format="tsv:text,label"))

@@ -73,7 +73,9 @@ class Card(Config):
             With `` + `` between them, several files are a split together.
         only: rows of a split's file that belong to it, where the file has others: values by column.
         unlabeled: splits whose files have no labels: there is something to predict, nothing to score.
-        formats: how to read files with other endings than usual, by ending.
+        formats: how to read files with other endings than usual, or without names of columns, by ending
+            (see ``jeoni.data.readers.read``).
+        skip_bad: its published files have lines that are no examples; they are passed over and counted.
         ontology: names of the file that lists the values of each slot of a dialogue's state.
         published: scores to compare with.
         submission: what GLUE's server wants.
@@ -92,6 +94,7 @@ class Card(Config):
     only: Mapping[Split, Mapping[str, str]] = {}
     unlabeled: tuple[Split, ...] = ()
     formats: Mapping[str, str] = {}
+    skip_bad: bool = False
     ontology: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
     submission: Submission | None = None

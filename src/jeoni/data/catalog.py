@@ -217,7 +217,10 @@ class Dataset:
 
     def _load(self, name: Split, rows: Rows) -> list[Record]:
         (paths, only, labeled), skipped = rows, self.skipped(name)
-        bad = skipped.add if self.config.skip_bad else refuse
+        known_bad = (
+            self.card is not None and self.card.skip_bad and getattr(self.config, name) is None
+        )
+        bad = skipped.add if self.config.skip_bad or known_bad else refuse
         records = []
         for path in paths:
             for row in read(path, format=_format(path, self.config, self.card), bad=bad):

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def read(path: Path, *, format: str | None = None, bad: Bad = refuse) -> Iterato
     - ``jsonl``: one object a line.
     - ``csv``, ``tsv``: the first line names the columns; all values are text. In a TSV quotes are
       quoting where every cell with a quote in it is properly quoted; else they are text, so that a
-      stray one does no harm.
+      stray one does no harm. Where the first line does not name them, the format does:
+      ``tsv:text,label``.
     - ``parquet``: one record a row.
     - ``txt``: one text a line, in the field ``text``.
     - ``conll`` (also ``bio``, ``iob``), ``conllu``: see ``jeoni.data.conll``.
@@ -45,15 +46,17 @@ def read(path: Path, *, format: str | None = None, bad: Bad = refuse) -> Iterato
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a file", hint=_listing(path))
-    reader = FORMATS.get(format or ending(path))
+    name, _, named = (format or ending(path)).partition(":")
+    columns = [column.strip() for column in named.split(",")] if named else []
+    reader = FORMATS.get(name) if not columns or name in ("csv", "tsv") else None
     if reader is None:
         raise UserError(
             f"{path}: no reader for {format or ending(path) or 'a name without ending'!r}",
             hint=f"formats: {', '.join(FORMATS)} (by the name's ending, .gz or .zst may follow; "
-            "or set data.format)",
+            "or set data.format; with names of columns: tsv:text,label)",
         )
     open_binary(path).close()  # a missing file is noticed now, not when the first record is wanted
-    return _records(reader(path), path, bad)
+    return _records(reader(path, *([columns] if columns else [])), path, bad)
 
 
 def _records(found: Iterator[Found], path: Path, bad: Bad) -> Iterator[Record]:
@@ -120,20 +123,20 @@ def _object(value: Any, path: Path, number: int, unit: str) -> Record:
     return Record(value, path.name, number, unit)
 
 
-def _csv(path: Path) -> Iterator[Found]:
+def _csv(path: Path, columns: Sequence[str] = ()) -> Iterator[Found]:
     lines = Lines(path)
-    return lines.checked(_table(lines, ",", quoted=True))
+    return lines.checked(_table(lines, ",", columns, quoted=True))
 
 
-def _tsv(path: Path) -> Iterator[Found]:
+def _tsv(path: Path, columns: Sequence[str] = ()) -> Iterator[Found]:
     lines = Lines(path)
-    return lines.checked(_table(lines, "\t", quoted=_tsv_is_quoted(path)))
+    return lines.checked(_table(lines, "\t", columns, quoted=_tsv_is_quoted(path, columns)))
 
 
 _CELL = re.compile(r'"(?:[^"]|"")*"')
 
 
-def _tsv_is_quoted(path: Path) -> bool:
+def _tsv_is_quoted(path: Path, columns: Sequence[str]) -> bool:
     """Whether quotes in a TSV quote: if every cell with one is quoted as a whole.
 
     Lines with different numbers of tabs can also be rows with tabs or newlines in quotes.
@@ -146,7 +149,7 @@ def _tsv_is_quoted(path: Path) -> bool:
             if quoted and '"' in line:
                 cells = (cell for cell in line.split("\t") if '"' in cell)
                 quoted = all(_CELL.fullmatch(cell) for cell in cells)
-    return quoted or (len(tabs) > 1 and _is_whole(_table(Lines(path), "\t", quoted=True)))
+    return quoted or (len(tabs) > 1 and _is_whole(_table(Lines(path), "\t", columns, quoted=True)))
 
 
 def _is_whole(records: Iterator[Found]) -> bool:
@@ -156,7 +159,8 @@ def _is_whole(records: Iterator[Found]) -> bool:
         return False
 
 
-def _table(lines: Lines, delimiter: str, *, quoted: bool) -> Iterator[Found]:
+def _table(lines: Lines, delimiter: str, known: Sequence[str], *, quoted: bool) -> Iterator[Found]:
+    """Rows of a table; ``known``: names of its columns, unless the first line has one of them."""
     csv.field_size_limit(1 << 27)  # the default, 128 KB, is less than a long document
     rows = csv.reader(
         (line for _, line in lines),
@@ -179,8 +183,11 @@ def _table(lines: Lines, delimiter: str, *, quoted: bool) -> Iterator[Found]:
             yield problem
             continue
         if row and not columns:
-            columns = _header(row, lines, start)
-        elif row:
+            headed = not known or any(name.strip() in known for name in row)
+            columns = _header(row, lines, start) if headed else list(known)
+            if headed:
+                continue
+        if row:
             yield attempt(_row, columns, row, lines.path, start)
 
 
@@ -260,7 +267,7 @@ def _conllu(path: Path) -> Iterator[Found]:
     return lines.checked(conllu_records(lines, path.name))
 
 
-FORMATS: dict[str, Callable[[Path], Iterator[Found]]] = {
+FORMATS: dict[str, Callable[..., Iterator[Found]]] = {
     "json": _json,
     "jsonl": _jsonl,
     "csv": _csv,
