@@ -13,14 +13,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import peers
+import tokenizer_samples as samples
 from jeoni.base.errors import UserError
 from jeoni.models import hub
 from jeoni.models.heads import build_head
 from jeoni.nn.heads import ClassificationHead, SpanHead
+from jeoni.text import recipes
 from jeoni.text.tokenizer import Tokenizer
 from peers import WEIGHTS, assert_same_outputs, edit_config, edit_weights, fresh, read_to_end
 
 FAMILIES = peers.families()
+RECIPES = {recipe.name: recipe for recipe in recipes.ALL if not recipe.own}
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *(f"##{c}" for c in "abcdefgh")]
 
 
@@ -271,9 +274,37 @@ def test_tokenizer_goes_along(tmp_path: Path) -> None:
         assert list(loaded.tokenizer.encode(text).ids) == theirs(text)["input_ids"]
 
 
+@pytest.mark.parametrize("family", [n for n in FAMILIES if FAMILIES[n].tokenizer in RECIPES])
+def test_tokenizer_from_the_files_that_it_was_published_as(family: str, tmp_path: Path) -> None:
+    """As in old checkpoints: nothing but config.json says of which kind it is."""
+    recipe = RECIPES[FAMILIES[family].tokenizer]
+    kind = next(kind for kind, like in samples.PUBLISHED if like == recipe.like)
+    tokenizer = samples.small(kind, recipe.like)
+    tokenizer.save(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (tmp_path / name).unlink()
+    spec = replace(peers.fit(peers.SMALL, FAMILIES[family]), vocab=tokenizer.vocab_size)
+    hub.create(family, spec, tokenizer=None).save(tmp_path)
+    loaded, named = hub.load(tmp_path).tokenizer, Tokenizer.from_folder(tmp_path, recipe.like)
+    assert loaded.vocab_size == tokenizer.vocab_size
+    for text in ("the cafe.", "한국 사람"):
+        assert loaded.encode(text, text).tokens == named.encode(text, text).tokens
+
+
+def test_files_of_a_tokenizer_that_nothing_names(tmp_path: Path) -> None:
+    """A BERT with a SentencePiece model: the weights are of use all the same."""
+    samples.small("unigram", "t5").save(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    fresh().save(tmp_path)
+    assert hub.load(tmp_path).hidden_states([[1, 2, 3]])[0].shape[1] == 3
+    with pytest.raises(UserError, match="no tokenizer"):
+        hub.load(tmp_path).hidden_states(["some text"])
+
+
 def test_no_tokenizer_is_a_clear_mistake(tmp_path: Path) -> None:
     fresh().save(tmp_path)
-    with pytest.raises(UserError, match=r"no tokenizer\n.*vocab\.txt"):
+    with pytest.raises(UserError, match=r"no tokenizer\n.*tokenizer\.json"):
         hub.load(tmp_path).hidden_states(["some text"])
 
 

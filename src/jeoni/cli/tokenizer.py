@@ -186,9 +186,10 @@ def _load(where: str, like: str | None) -> "Tokenizer":
     from jeoni.text.tokenizer import Tokenizer
 
     folder = Path(where).expanduser()
-    if not (folder.is_dir() and tokenizer_files.present(folder)):
-        folder = resolve(where)
-    return Tokenizer.from_folder(folder, like)
+    if not folder.is_dir():
+        return Tokenizer.from_folder(resolve(where), like)
+    places = (place for place in (folder, folder / "model") if tokenizer_files.present(place))
+    return Tokenizer.from_folder(next(places, folder), like)
 
 
 def _print_colored(encoding: "Encoding") -> None:

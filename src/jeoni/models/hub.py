@@ -18,6 +18,7 @@ from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import Row, expand, rename, to_ours, to_theirs
 from jeoni.models.where import CONFIG, resolve
+from jeoni.text import tokenizer_files
 from jeoni.text.tokenizer import Tokenizer
 
 FAMILIES = "jeoni.models.families"
@@ -216,9 +217,7 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
 
 
 def _tokenizer(folder: Path) -> Tokenizer | None:
-    if (folder / "tokenizer.json").exists() or (folder / "vocab.txt").exists():
-        return Tokenizer.from_folder(folder)
-    return None
+    return Tokenizer.from_folder(folder) if tokenizer_files.readable(folder) else None
 
 
 def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:

@@ -87,7 +87,8 @@ class Model(nn.Module):
         if self._tokenizer is None:
             raise UserError(
                 "this model has no tokenizer",
-                hint="put tokenizer.json or vocab.txt beside its config.json, or give lists of ids",
+                hint="put tokenizer.json, or the files it was published as, beside its config.json; or "
+                "give lists of ids",
             )
         return self._tokenizer
 

@@ -80,7 +80,8 @@ def _from_hub(name: str) -> Path:
 
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "pytorch_model*.bin", "vocab.txt"]
+    patterns = ["*.json", "*.safetensors", "pytorch_model*.bin"]
+    patterns += ["vocab.txt", "merges.txt", "*.model"]
     with contextlib.suppress(Exception):  # whatever it is, the model is not in the cache
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
     hint = (

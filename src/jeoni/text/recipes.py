@@ -44,6 +44,7 @@ class Recipe:
         fairseq: pieces of a SentencePiece model that ``first`` takes the place of.
         model_max_length: longest input of the published models, where all have the same.
         own: whether ``transformers`` has no such class, and reads tokenizer.json as it is.
+        models: further values of ``model_type`` in config.json that mean it, beside the short name.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Recipe:
     fairseq: int = 0
     model_max_length: int | None = None
     own: bool = False
+    models: tuple[str, ...] = ()
 
 
 def _roles(**names: str) -> dict[str, str]:
@@ -101,6 +103,7 @@ GPT2 = Recipe(  # Radford et al. 2019, section 2.2
     name="GPT2Tokenizer",
     like="gpt2",
     kind="byte_bpe",
+    models=("gpt3",),
     roles=_roles(unk="<|endoftext|>", bos="<|endoftext|>", eos="<|endoftext|>"),
     single="$A",
     pair="$A $B:1",
@@ -113,6 +116,7 @@ GPT1 = Recipe(  # Radford et al. 2018, section 4.1
     name="OpenAIGPTTokenizer",
     like="gpt1",
     kind="word_bpe",
+    models=("openai-gpt",),
     roles=_roles(unk="<unk>"),
     single="$A",
     pair="$A $B:1",
@@ -146,6 +150,7 @@ T5 = Recipe(  # Raffel et al. 2020, section 2.2
     name="T5Tokenizer",
     like="t5",
     kind="unigram",
+    models=("mt5",),
     roles=_roles(eos="</s>", unk="<unk>", pad="<pad>"),
     single="$A </s>",
     pair="$A </s> $B </s>",
@@ -213,6 +218,13 @@ def known(config: Mapping[str, Any]) -> Recipe | None:
     name, like = config.get("tokenizer_class"), config.get(KEY)
     plain = name.removesuffix("Fast") if isinstance(name, str) else ""
     return next((recipe for recipe in ALL if plain == recipe.name or like == recipe.like), None)
+
+
+def of_model(config: Mapping[str, Any]) -> Recipe | None:
+    """The recipe that a model's config.json tells: by the tokenizer's class, else its own family."""
+    family = config.get("model_type")
+    own = (recipe for recipe in ALL if family in (recipe.like, *recipe.models))
+    return known(config) or next(own, None)
 
 
 def find(name: str) -> Recipe:

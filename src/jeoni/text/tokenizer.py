@@ -70,7 +70,7 @@ class Tokenizer(Named, Framed):
             folder: the folder.
             like: what the published files are, where ``tokenizer_config.json`` does not tell: a class
                 (``GPT2Tokenizer``) or short name (``gpt2``) in ``jeoni.text.recipes``. Without it,
-                only ``vocab.txt`` is read, as WordPiece.
+                ``config.json`` tells by the model's family; else only ``vocab.txt`` is read, as WordPiece.
 
         Raises:
             UserError: no such file, broken JSON, not UTF-8, an empty or repeated vocabulary line,

@@ -19,7 +19,7 @@ from jeoni.text.recipes import ANY, BERT, KEY, ROLES, Recipe
 from jeoni.text.spec import JSON
 from jeoni.text.template import Template
 
-FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
+FILE, CONFIG, MODEL = "tokenizer.json", "tokenizer_config.json", "config.json"
 
 # Where the folder came from, and the padding and truncation last used with it: not worth keeping.
 _STALE = """
@@ -56,23 +56,40 @@ def present(folder: Path) -> bool:
     )
 
 
+def readable(folder: Path) -> bool:
+    """Whether ``read_folder`` finds a tokenizer there without being told what it is."""
+    return (folder / FILE).exists() or _originals(folder, _read_config(folder)) is not None
+
+
 def read_folder(folder: Path, like: str | None = None) -> TokenizerFiles:
     """Read ``tokenizer.json`` if it is there, else original files; see ``Tokenizer.from_folder``."""
     config = _read_config(folder)
-    named = recipes.known(config)
+    asked = recipes.find(like) if like else None
     if (folder / FILE).exists():
-        return _read_spec(folder / FILE, config, named)
-    wanted = named or (recipes.find(like) if like else None)
-    for candidate in (wanted, BERT):
-        if candidate and (found := kinds.original_files(folder, kinds.find(candidate.kind))):
-            return read_original(found[0], config, candidate)
+        return _read_spec(folder / FILE, config, recipes.known(config))
+    if found := _originals(folder, config, asked):
+        return read_original(found[0], config, found[1])
     if present(folder):
+        unlike = f"none that is like {like!r}" if like else "nothing says of which"
         raise UserError(
-            f"{folder} has the files of a tokenizer, but nothing says of which",
+            f"{folder} has the files of a tokenizer, but {unlike}",
             hint=f"name it (like='gpt2', --like gpt2), or its tokenizer_class in {CONFIG}",
         )
     searched = f"{FILE}, vocab.txt, vocab.json and merges.txt, and *.model"
     raise UserError(f"no tokenizer in {folder}", hint=f"looked for {searched} there")
+
+
+def _originals(
+    folder: Path, config: Mapping[str, Any], asked: Recipe | None = None
+) -> tuple[Path, Recipe] | None:
+    """The first of the original files, and what they are: by their folder, as asked, or by the model."""
+    wanted = recipes.known(config) or asked
+    if wanted is None and (folder / MODEL).exists():
+        wanted = recipes.of_model(checks.mapping(read_json(folder / MODEL), folder / MODEL))
+    for candidate in (wanted, BERT):
+        if candidate and (found := kinds.original_files(folder, kinds.find(candidate.kind))):
+            return found[0], candidate
+    return None
 
 
 def read_original(path: Path, config: Mapping[str, Any], recipe: Recipe) -> TokenizerFiles:
