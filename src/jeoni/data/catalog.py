@@ -32,6 +32,7 @@ from jeoni.data.readers import ending, read
 from jeoni.data.record import Found, Record, attempt, guarded
 from jeoni.data.skipped import Bad, Skipped, refuse
 from jeoni.data.standard import Columns, has_values, named
+from jeoni.data.tags import named_tags
 
 __all__ = ["DataConfig", "Dataset", "Entry", "available", "open_dataset"]
 
@@ -233,8 +234,12 @@ class Dataset:
             raise self._nothing(paths[0], only, skipped)
         if self.task == "span_qa":
             records = _different_ids(records, paths[0], bad)
-        if self.card and self.card.labels and self.task in ("classification", "relation"):
+        if self.card is None or not self.card.labels:
+            return records
+        if self.task in ("classification", "relation"):
             return [named(record, self.card.labels) for record in records]
+        if self.task == "tagging" and not self.config.tags:  # which may be others than the card's
+            return [named_tags(record, self.labels or ()) for record in records]
         return records
 
     def _is_wanted(self, row: Record, only: tuple[tuple[str, str], ...]) -> bool:

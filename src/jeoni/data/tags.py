@@ -5,6 +5,7 @@ alone). What is read may be either, or the old IOB1: kept are BIO tags.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from jeoni.base.errors import UserError
@@ -100,6 +101,13 @@ def tags_of(records: Sequence[Record]) -> tuple[str, ...]:
 def listed_tags(labels: tuple[str, ...], metric: str) -> tuple[str, ...]:
     """The tags that a card means: it names the kinds of entities, or all tags."""
     return labels if metric == "tag_accuracy" else bio_tags(labels)
+
+
+def named_tags(record: Record, names: Sequence[str]) -> Record:
+    """The record with its tags by name, where the file has their numbers."""
+    tags = record.fields.get("tags", [])
+    found = [names[t] if isinstance(t, int) and 0 <= t < len(names) else t for t in tags]
+    return replace(record, fields={**record.fields, "tags": found}) if found != tags else record
 
 
 def of_entities(tags: Iterable[str]) -> bool:

@@ -51,6 +51,17 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
     raise ValueError(f"no published head is called {kind!r}")
 
 
+def published_tagger(model: Model) -> dict[str, Tensor]:
+    """Tensors of a tagging head by our names, if the checkpoint is one of ``transformers`` for that.
+
+    Every family calls it ``classifier``, as some do the head of sequences.
+    """
+    if model.settings.get("task") != "tagging":
+        return {}
+    ends = [end for end in ("weight", "bias") if f"classifier.{end}" in model.spare]
+    return {f"out.{end}": model.spare[f"classifier.{end}"] for end in ends}
+
+
 def beam_span_head(model: Model, *, answers: bool) -> BeamSpanHead:
     """A head for spans whose end depends on their start; ``answers``: it says if there is none."""
     token, norm_eps = model.family.classification.token, model.spec.norm_eps

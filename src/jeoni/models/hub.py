@@ -13,7 +13,7 @@ from jeoni.base.errors import UserError
 from jeoni.models import tensors as tensor_files
 from jeoni.models.config_file import read_labels, read_spec, write_config
 from jeoni.models.family import Family, Published
-from jeoni.models.heads import build_head
+from jeoni.models.heads import build_head, published_tagger
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import Row, expand, rename, to_ours, to_theirs
@@ -54,13 +54,17 @@ def load(
         )
     settings_file = folder / SETTINGS
     kept = init == "pretrained" and settings_file.exists()
+    settings = files.read_json(settings_file) if kept else {}
+    classes = config.get("architectures") or ()
+    if init == "pretrained" and any(name.endswith("ForTokenClassification") for name in classes):
+        settings = settings or {"task": "tagging"}  # as its weights alone do not tell
     model = Model(
         family=own,
         spec=spec,
         backbone=own.build(spec),
         tokenizer=tokenizer,
         config=config,
-        settings=files.read_json(settings_file) if kept else {},
+        settings=settings,
         labels=read_labels(config, str(folder / CONFIG)),
     )
     if init == "random":
@@ -237,7 +241,10 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
             parameter.copy_(ours[name])
     model.fresh |= {f"backbone.{name}" for name in absent}
     model.spare = {name: t for name, t in named.items() if name not in used}
+    tags = published_tagger(model)
     for kind, entries in family.heads.items():
+        if tags and kind == "classification":  # of the same name
+            continue
         rows = expand(entries, spec)
         filled, _ = to_ours(model.spare, rows)
         # A head that is all word table has no tensors of its own: config.json tells whether it is there.
@@ -273,7 +280,8 @@ def _warn(model: Model, folder: Path) -> None:
         kind: {name for row in expand(rows, model.spec) for name in row.theirs}
         for kind, rows in family.heads.items()
     }
-    unread = model.spare.keys() - set().union(*known.values())
+    tags = {name.replace("out", "classifier") for name in published_tagger(model)}
+    unread = model.spare.keys() - set().union(tags, *known.values())
     foreign = sorted(
         name
         for name in unread

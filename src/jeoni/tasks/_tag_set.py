@@ -21,6 +21,8 @@ class TagSet:
     Args:
         given: the tags of the data; of entities as BIO.
         scheme: ``BIO``, ``BIOES``, ``plain``, or ``auto`` (see ``TaggingConfig``).
+        head: what a model says already, by number: kept if it is the same tags, in whatever order; or
+            those given, though there be more in the scheme (published models lack some).
 
     Attributes:
         scheme: not ``auto`` any more.
@@ -31,15 +33,21 @@ class TagSet:
         UserError: a scheme for entities, and tags that are of none.
     """
 
-    def __init__(self, given: Sequence[str], scheme: Wanted) -> None:
+    def __init__(
+        self, given: Sequence[str], scheme: Wanted, head: Sequence[str] | None = None
+    ) -> None:
         entity = of_entities(given)
-        self.scheme: Scheme = ("BIO" if entity else "plain") if scheme == "auto" else scheme
+        same = head is not None and list(head) == list(given)
+        own: Scheme = ("BIOES" if same and _ends(given) else "BIO") if entity else "plain"
+        self.scheme: Scheme = own if scheme == "auto" else scheme
         self.plain = self.scheme == "plain"
         if not self.plain and not entity:
             raise UserError(f"task.scheme={self.scheme}, but tags are {', '.join(given[:10])}, ...")
         self.given = list(given)
         self.kinds = kinds_of(given) if not self.plain else ()
-        self.names = self.given if self.plain else list(bio_tags(self.kinds, self.scheme))
+        names = self.given if self.plain else list(bio_tags(self.kinds, self.scheme))
+        kept = head is not None and (sorted(head) == sorted(names) or (same and self.scheme == own))
+        self.names = list(head) if head is not None and kept else names
         self.numbers = {tag: number for number, tag in enumerate(self.names)}
 
     def gold(self, record: Record) -> list[str]:
@@ -106,3 +114,8 @@ class TagSet:
         gold = sentence.gold or []
         back = self._units(record, sentence, to_tokens(gold, sentence.units))
         return len(set(entities(gold)) - set(entities(back)))
+
+
+def _ends(tags: Sequence[str]) -> bool:
+    """Whether tags of entities are BIOES."""
+    return any(tag.startswith(("E-", "S-")) for tag in tags)

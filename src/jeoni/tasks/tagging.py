@@ -18,7 +18,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
-from jeoni.models.heads import tagging_head
+from jeoni.models.heads import published_tagger, tagging_head
 from jeoni.nn.heads import TaggingHead
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Section
@@ -78,7 +78,7 @@ class Tagging(Task[Kept, TagPrediction]):
             raise UserError(
                 f"task.max_length={config.max_length}, but the model has {model.spec.positions} positions"
             )
-        self.tags = TagSet(labels, config.scheme)
+        self.tags = TagSet(labels, config.scheme, model.labels)
         self.labels, plain = self.tags.names, self.tags.plain
         metric = config.metric or ("tag_accuracy" if plain else "entity_f1")
         if plain and metric != "tag_accuracy":
@@ -88,8 +88,9 @@ class Tagging(Task[Kept, TagPrediction]):
         self._attach_head(seed)
 
     def _attach_head(self, seed: int) -> None:
-        """The head that is there, if it is for these tags; a chain is put on it, or taken off."""
+        """The head that is there, or in the checkpoint, for these tags; a chain comes on, or goes."""
         model, count = self.model, len(self.labels)
+        model.spare |= {f"heads.{HEAD}.{n}": t for n, t in published_tagger(model).items()}
         head, same = model.keep_head(HEAD), model.labels == self.labels
         fits = isinstance(head, TaggingHead) and head.classes == count and same
         if not (fits and (self.chain is not None) == self.config.crf):
