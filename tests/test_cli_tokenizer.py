@@ -94,6 +94,8 @@ def test_original_files_need_a_name(jeoni: Run, corpus: Path, tmp_path: Path) ->
         (["train", "CORPUS", "--out", "CORPUS"], "is a file"),
         (["train", "CORPUS", "--out", "x", "--vocab-size", "3"], "take at least"),
         (["show", "--tokenizer", "./nowhere", "a"], "nowhere"),
+        (["show", "--tokenizer", ".", "a"], "no tokenizer in ."),
+        (["show", "--tokenizer", ".", "--like", "gpt22", "a"], "did you mean 'gpt2'?"),
     ],
 )
 def test_mistakes(
@@ -105,6 +107,36 @@ def test_mistakes(
     assert status == 2
     assert message in said
     assert "Traceback" not in said
+
+
+def test_a_tokenizer_is_not_written_over(jeoni: Run, corpus: Path, tmp_path: Path) -> None:
+    train = ("train", str(corpus), "--out", str(tmp_path), "--vocab-size")
+    assert jeoni(*train, "60")[0] == 0
+    before = (tmp_path / "tokenizer.json").read_bytes()
+    status, _, said = jeoni(*train, "40")
+    assert (status, "--force" in said) == (2, True)
+    assert (tmp_path / "tokenizer.json").read_bytes() == before
+    assert jeoni(*train, "40", "--force")[0] == 0
+    assert Tokenizer.from_folder(tmp_path).vocab_size <= 40
+
+
+def test_a_full_disk_is_a_message(
+    jeoni: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jeoni.text.tokenizer_files.write_text", full)
+    status, _, said = jeoni("train", str(corpus), "--out", str(tmp_path / "x"))
+    assert (status, "No space left" in said, "Traceback" in said) == (2, True, False)
+
+
+def test_where_nothing_can_be_written_is_found_before_learning(
+    jeoni: Run, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    status, _, said = jeoni("train", str(corpus), "--out", str(tmp_path / "file" / "inside"))
+    assert (status, "cannot write in" in said, "working out" in said) == (2, True, False)
 
 
 def test_help_teaches(jeoni: Run) -> None:

@@ -46,6 +46,9 @@ def train(
         int | None, typer.Option(help="Learn from so many lines, drawn evenly from all files.")
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="jamo: each letter a token.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a tokenizer that is there.")
+    ] = False,
 ) -> None:
     """Learn a tokenizer from text files, and write it where transformers reads it, too.
 
@@ -81,6 +84,7 @@ def train(
     are their different words (--sample bounds those). The same files and
     settings give the same tokenizer.
     """
+    from jeoni.base import files as storage
     from jeoni.base.errors import UserError
     from jeoni.cli import show
     from jeoni.text.corpus import Corpus
@@ -93,8 +97,7 @@ def train(
         raise UserError(f"--coverage {coverage:g}", hint="a share, more than 0 and at most 1")
     if sample is not None and sample < 1:
         raise UserError(f"--sample {sample}", hint="a number of lines")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file", hint="name a folder")
+    _check_out(out, force=force)
     corpus = Corpus(files, sample=sample, show=True)
     tokenizer = learn(
         corpus,
@@ -107,9 +110,26 @@ def train(
         plain=plain,
         show=True,
     )
-    tokenizer.save(out)
+    with storage.named_problems(out, "give another folder with --out"):
+        tokenizer.save(out)
     show.table("", ("what", "value"), [("folder", str(out)), *_summary(tokenizer, corpus)])
     typer.echo(f'See what it does:  jeoni tokenizer show --tokenizer {out} "..."')
+
+
+def _check_out(out: Path, *, force: bool) -> None:
+    """Raise UserError if writing there would fail or lose something: learning takes long."""
+    import os
+
+    from jeoni.base.errors import UserError
+    from jeoni.text import tokenizer_files
+
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file", hint="name a folder")
+    if tokenizer_files.present(out) and not force:
+        raise UserError(f"there is a tokenizer in {out}", hint="--force writes over it")
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UserError(f"cannot write in {there}", hint="give another folder with --out")
 
 
 def _summary(tokenizer: "Tokenizer", corpus: object) -> list[tuple[str, str]]:
