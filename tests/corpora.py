@@ -54,10 +54,10 @@ def run(
     out: Path, *files: Path | str, like: tuple[str, str] = ("wordpiece", "bert"), **settings: Any
 ) -> Prepared:
     """Prepare some files, in this process."""
-    workers = settings.pop("workers", 1)
+    workers, show = settings.pop("workers", 1), settings.pop("show", False)
     folder = tokenizer(out.parent / "tokenizers", *like)
     config = PrepareConfig(inputs=[str(f) for f in files], tokenizer=str(folder), **settings)
-    return prepare(config, out, workers=workers)
+    return prepare(config, out, workers=workers, show=show)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import corpora
 from jeoni.base.errors import UserError
+from jeoni.data.prepare import folder, sources
 
 SCRIPT = Path(__file__).with_name("prepare_slowly.py")
 
@@ -135,12 +137,60 @@ def test_only_one_process_works_in_a_folder(corpus: Path, tmp_path: Path) -> Non
         (tmp_path / "out" / "work" / "000000-000000.npz").write_bytes(b"")
         with pytest.raises(UserError, match="begun with other settings"):
             corpora.run(tmp_path / "out", corpus)
-    process = start(tmp_path / "other", corpus, 1)
-    wait_for(3, tmp_path / "other", process)
-    with pytest.raises(UserError, match="another process is preparing"):
-        corpora.run(tmp_path / "other", corpus, held_out=0.2)
-    process.kill()
+
+
+def test_the_next_waits(
+    corpus: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    process = start(out, corpus, 1)
+    wait_for(3, out, process)
+    done = corpora.run(out, corpus, held_out=0.2, show=True)
+    assert process.wait(30) == 0
+    assert corpora.contents(done.folder) == whole
+    said = capsys.readouterr().err
+    assert said.count(f"waiting for another process that prepares {out} (") == 1
+    assert "going on from there" not in said
+
+
+def test_the_next_goes_on_where_the_other_was_killed(
+    corpus: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "PORTION", 500)  # as in the script
+    out = tmp_path / "out"
+    process = start(out, corpus, 1)
+    wait_for(3, out, process)
+    threading.Timer(0.3, process.kill).start()
+    done = corpora.run(out, corpus, held_out=0.2, show=True)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert corpora.contents(done.folder) == whole
+    said = capsys.readouterr().err
+    assert "ended without finishing: going on from there" in said
+
+
+def test_the_next_does_not_wait_for_ever(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "PATIENCE", 0.3)
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    with (tmp_path / "out" / "work" / "lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"written nothing for .*\n.*does it hang"):
+            corpora.run(tmp_path / "out", corpus)
+
+
+def test_a_folder_of_ones_own_is_left_alone(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    (tmp_path / "out" / "work" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there already and not from here"):
+        corpora.run(tmp_path / "out", corpus)
+    assert (tmp_path / "out" / "work" / "thesis.txt").exists()
+    assert not (tmp_path / "out" / "work" / "lock").exists()
 
 
 def test_a_damaged_part_is_named(corpus: Path, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 import contextlib
 import fcntl
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jeoni
 from jeoni.base.errors import UserError
@@ -15,6 +17,10 @@ from jeoni.data.prepare.sources import Input
 from jeoni.data.token_store import fingerprint
 from jeoni.text.tokenizer import Tokenizer
 
+LOCK = "lock"
+PATIENCE = 3600.0
+"""Seconds without anything new until another process is believed to hang."""
+SAY_EVERY = 60.0  # seconds
 HINT = "is the disk full, and may you write there? the same command goes on"
 
 
@@ -29,8 +35,8 @@ def facts(config: PrepareConfig, found: list[Input], tokenizer: Tokenizer) -> di
     }
 
 
-def claim(out: Path, facts: dict[str, Any]) -> None:
-    """Make the folder this preparation's, or find that it is.
+def check(out: Path, facts: dict[str, Any]) -> None:
+    """See that the folder is free, or this preparation's already.
 
     Raises:
         UserError: it is another's.
@@ -43,15 +49,31 @@ def claim(out: Path, facts: dict[str, Any]) -> None:
                 f"{out} was begun with other {_difference(before, facts)}",
                 hint=f"name another folder, or delete it: rm -r {out}",
             )
-        if before == facts:
-            return
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and not (out.is_dir() and (_is_locked(out) or not any(out.iterdir()))):
         raise UserError(f"{out} is there already and not from here", hint="name another folder")
-    with named_problems(out, HINT):
-        for name in ("work", "tokenizer"):  # of settings that came to nothing
-            shutil.rmtree(out / name, ignore_errors=True)
-        out.mkdir(parents=True, exist_ok=True)
+
+
+def claim(out: Path, facts: dict[str, Any]) -> None:
+    """Make the folder this preparation's; called by the one process that works in it.
+
+    Raises:
+        UserError: it is another's.
+    """
+    check(out, facts)
+    path = out / "prepare.json"
+    if path.is_file() and read_json(path) == facts:
+        return
+    with named_problems(out, HINT):  # of settings that came to nothing
+        shutil.rmtree(out / "tokenizer", ignore_errors=True)
+        for entry in (out / "work").iterdir():
+            if entry.name != LOCK:
+                entry.unlink()
         write_json(path, facts)
+
+
+def _is_locked(out: Path) -> bool:
+    """Whether a preparation has begun here, if only just now."""
+    return (out / "work" / LOCK).is_file()
 
 
 def _begun(out: Path) -> bool:
@@ -74,16 +96,62 @@ def _difference(before: Any, now: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def locked(work: Path) -> Iterator[None]:
-    """Only one process works in a folder; the lock goes with the process."""
+def locked(work: Path, *, show: bool = False) -> Iterator[None]:
+    """Only one process works in a folder: the next waits for it. The lock goes with the process.
+
+    Args:
+        work: where the lock is.
+        show: say on stderr what is waited for.
+
+    Raises:
+        UserError: the other process has written nothing for so long that it must be hanging.
+    """
     with named_problems(work, HINT):
         work.mkdir(parents=True, exist_ok=True)
-        stream = (work / "lock").open("w")
+        stream = (work / LOCK).open("w")
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another process is preparing {work.parent}", hint="wait for it, or stop it"
-            ) from None
+        if not _taken(stream):
+            _wait(stream, work, show)
         yield
+
+
+def _taken(stream: IO[str]) -> bool:
+    """Take the lock, if it is free."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _wait(stream: IO[str], work: Path, show: bool) -> None:
+    out, seen, told = work.parent, -1.0, 0.0
+    changed = time.monotonic()
+    while not _taken(stream):
+        now, latest = time.monotonic(), _latest(out)
+        if latest != seen:
+            seen, changed = latest, now
+        if now - changed > PATIENCE:
+            raise UserError(
+                f"another process is preparing {out}, and has written nothing for "
+                f"{PATIENCE / 60:.0f} minutes",
+                hint="does it hang? stop it, and the same command goes on from there",
+            )
+        if show and now - told > SAY_EVERY:
+            parts, told = len(list(work.glob("0*.npz"))), now
+            print(
+                f"waiting for another process that prepares {out} ({parts} parts so far)",
+                file=sys.stderr,
+            )
+        time.sleep(0.2)
+    if show and not (out / "report.json").is_file():
+        print("the other process has ended without finishing: going on from there", file=sys.stderr)
+
+
+def _latest(out: Path) -> float:
+    """When anything was written in a folder; files may go meanwhile."""
+    times = [0.0]
+    for path in out.rglob("*"):
+        with contextlib.suppress(OSError):
+            times.append(path.stat().st_mtime)
+    return max(times)

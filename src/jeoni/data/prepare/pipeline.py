@@ -73,12 +73,14 @@ def prepare(
     out = Path(out)
     tokenizer = Tokenizer.from_folder(Path(config.tokenizer))
     found = sources.inputs(config.inputs)
-    folder.claim(out, folder.facts(config, found, tokenizer))
+    own = folder.facts(config, found, tokenizer)
+    folder.check(out, own)
     if (out / "report.json").is_file():
         shutil.rmtree(out / "work", ignore_errors=True)
         return Prepared(out, read_json(out / "report.json"))
     count = workers or _cores()
-    with folder.locked(out / "work"), stop_request() as request:
+    with folder.locked(out / "work", show=show), stop_request() as request:
+        folder.claim(out, own)
         if (out / "report.json").is_file():  # by another process, since it was looked for
             return Prepared(out, read_json(out / "report.json"))
         tokenizer.save(out / "tokenizer")
