@@ -255,6 +255,32 @@ def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("family", "architecture", "under"),
+    [
+        ("openai_gpt", "OpenAIGPTLMHeadModel", "lm_head.weight"),
+        ("t5", "T5ForConditionalGeneration", "decoder.embed_tokens.weight"),
+        ("bert", "BertForMaskedLM", "cls.predictions.decoder.weight"),
+    ],
+)
+def test_a_word_table_that_was_saved_under_its_other_name(
+    family: str, architecture: str, under: str, tmp_path: Path
+) -> None:
+    """Of tensors that share memory, safetensors keep one, and not always the same."""
+    spec = peers.fit(peers.SMALL, FAMILIES[family])
+    theirs = peers.make(FAMILIES[family], architecture, spec)
+    theirs.save_pretrained(tmp_path / "theirs")
+    table = {"openai_gpt": "transformer.tokens_embed", "t5": "shared"}.get(family)
+    name = f"{table or 'bert.embeddings.word_embeddings'}.weight"
+    edit_weights(
+        tmp_path / "theirs",
+        lambda tensors: {(under if n == name else n): tensors[n] for n in tensors if n != under},
+    )
+    hub.load(tmp_path / "theirs").save(tmp_path / "ours")
+    again, _ = peers.reload(tmp_path / "ours", architecture)
+    assert_same_outputs(again, theirs, tolerance=1e-7)
+
+
 def test_unread_keys_of_config_are_passed_on(folder: Path) -> None:
     edit_config(folder, _name_or_path="somewhere", finetuning_task="전이")
     hub.load(folder).save(folder)

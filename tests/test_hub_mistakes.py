@@ -150,6 +150,20 @@ def test_misshaped_head(folder: Path, name: str, shape: list[int]) -> None:
         hub.load(folder)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None], ids=str)
+def test_weights_that_are_no_weights(folder: Path, value: float | None) -> None:
+    """A run that diverged; or a quantized checkpoint, whose bytes would be taken for weights."""
+    name = "encoder.layer.1.output.dense.weight"
+
+    def spoil(tensors: dict[str, Any]) -> None:
+        own = tensors[f"bert.{name}"]
+        tensors[f"bert.{name}"] = own.fill_(value) if value is not None else own.to(torch.int8)
+
+    edit_weights(folder, spoil)
+    with pytest.raises(UserError, match=rf"{name} has NaN, infinite or whole numbers"):
+        hub.load(folder)
+
+
 def test_unexpected_tensors_are_named(folder: Path) -> None:
     edit_weights(folder, lambda tensors: tensors.__setitem__("adapter.weight", torch.ones(1)))
     with pytest.warns(UserWarning, match=r"nothing reads: adapter\.weight"):
@@ -180,6 +194,13 @@ def test_a_promised_head_that_is_not_there_is_named(folder: Path) -> None:
         ({"max_position_embeddings": None}, "max_position_embeddings is None"),
         ({"layer_norm_eps": "1e-12"}, "layer_norm_eps is '1e-12'"),
         ({"layer_norm_eps": -1}, "layer_norm_eps is -1"),
+        ({"layer_norm_eps": float("inf")}, "layer_norm_eps is inf"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, not a size"),
+        ({"vocab_size": 10**13}, "vocab_size is 10000000000000, not a size"),
+        (
+            {"vocab_size": 2**31, "hidden_size": 3 * 2**28},
+            "config.json: a model that cannot be built",
+        ),
         ({"hidden_dropout_prob": 1}, "hidden_dropout_prob is 1, not a probability"),
         ({"attention_probs_dropout_prob": -0.1}, "attention_probs_dropout_prob is -0.1"),
         ({"hidden_act": "gleu"}, "hidden_act is 'gleu', .*did you mean 'gelu'"),

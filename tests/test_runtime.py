@@ -65,6 +65,8 @@ def test_auto_precision_is_what_pays(
     assert runtime.precision("auto", "cpu") == expected
     assert runtime.precision("fp32", "cpu") == "fp32"
     assert runtime.precision("bf16", "cpu") == "bf16"
+    with pytest.raises(UserError, match="no precision named 'fp8'"):
+        runtime.precision("fp8", "cpu")
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])

@@ -45,9 +45,15 @@ def device(name: str = "auto") -> "torch.device":
 
 
 def precision(name: str, on: "torch.device | str") -> str:
-    """``name`` itself, or for ``auto`` what pays on that device: bf16 if native, else fp32."""
+    """``name`` itself, or for ``auto`` what pays on that device: bf16 if native, else fp32.
+
+    Raises:
+        UserError: another name.
+    """
     import torch
 
+    if name not in ("auto", "bf16", "fp32"):
+        raise UserError(f"there is no precision named {name!r}", hint="auto, bf16 or fp32")
     if name != "auto":
         return name
     if torch.device(on).type == "cuda":

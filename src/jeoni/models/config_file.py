@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from math import inf
 from typing import Any
 
 from jeoni.base.errors import UserError
@@ -13,6 +14,7 @@ from jeoni.nn.activations import ACTIVATIONS
 
 REQUIRED = ("vocab", "hidden", "layers", "heads", "feed_forward")
 MAY_BE_ZERO = ("segments", "decoder_layers", "decoder_start", "position_offset")
+MOST_LAYERS = 10_000
 PROBABILITIES = ("dropout", "attention_dropout", "inner_dropout", "output_dropout")
 
 
@@ -70,10 +72,11 @@ def field_problem(name: str, kind: Any, value: Any, default: Any = None) -> str 
         return None if value is None else field_problem(name, int, value)
     if kind is int:
         least = 0 if name in MAY_BE_ZERO or default == 0 else 1
-        right = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        most = MOST_LAYERS if name.endswith("layers") else 2**31
+        right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
         return None if right else "not a size"
     if kind is float:
-        right = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
         if name in PROBABILITIES:
             return None if right and value < 1 else "not a probability below 1"
         return None if right else "not a number of at least 0"

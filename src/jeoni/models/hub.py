@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,10 +59,15 @@ def load(
     classes = config.get("architectures") or ()
     if init == "pretrained" and any(name.endswith("ForTokenClassification") for name in classes):
         settings = settings or {"task": "tagging"}  # as its weights alone do not tell
+    try:
+        backbone = own.build(spec)
+    except RuntimeError as error:  # torch's, where there is no memory
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / CONFIG}: a model that cannot be built: {reason}") from None
     model = Model(
         family=own,
         spec=spec,
-        backbone=own.build(spec),
+        backbone=backbone,
         tokenizer=tokenizer,
         config=config,
         settings=settings,
@@ -271,6 +277,17 @@ def _check(
         rest = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
         listing = "\n  ".join(problems[:20] + rest)
         raise UserError(f"the weights in {folder} do not fit its config.json:\n  {listing}")
+    for name, tensor in own.items():
+        if tensor.is_floating_point() and not _numbers(found[name]):
+            raise UserError(
+                f"{folder}: {theirs[name]} has NaN, infinite or whole numbers for weights",
+                hint="did its training diverge, or was it quantized? take another checkpoint",
+            )
+
+
+def _numbers(tensor: Tensor) -> bool:
+    """Whether these are finite floating-point numbers."""
+    return tensor.is_floating_point() and all(map(isfinite, tensor.aminmax()))
 
 
 def _warn(model: Model, folder: Path) -> None:
@@ -316,10 +333,14 @@ def _without_tied(model: Model, named: Mapping[str, Tensor], folder: Path) -> di
     body = (
         row for row in expand(family.body, spec) if row.ours.endswith("embeddings.words.weight")
     )
-    words = next((named[row.theirs[0]] for row in body if row.theirs[0] in named), None)
+    table = next((row.theirs[0] for row in body), "")
     tables = [expand(rows, spec) for rows in family.heads.values()]
     own = {name for rows in tables for row in rows for name in row.theirs}
     untied = model.config.get("tie_word_embeddings") is False
+    copies = [name for name in family.tied if name in named and not (untied and name in own)]
+    if table and table not in named and copies:  # what is shared was saved under another name
+        named = {**named, table: named[copies[0]]}
+    words = named.get(table)
     result: dict[str, Tensor] = {}
     for name, tensor in named.items():
         if name in family.tied and name not in own:
