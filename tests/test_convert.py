@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ def test_of_every_family_nothing_is_lost(family: str, architecture: str, tmp_pat
     assert set(info["missing_keys"]) <= peers.computed(theirs)
     assert not info["unexpected_keys"]
     assert not info["mismatched_keys"]
+
+
+@pytest.mark.parametrize(("windows", "architecture"), [((), "GPT2Model"), ((0, 4), "")], ids=str)
+def test_what_jeoni_alone_reads_is_not_promised(
+    windows: tuple[int, ...], architecture: str, tmp_path: Path
+) -> None:
+    """GPT-3 with bands: ``transformers`` would load it as GPT-2, and leave them out."""
+    spec = replace(peers.fit(peers.SMALL, FAMILIES["gpt3"]), windows=windows)
+    hub.create("gpt3", spec, tokenizer=None).save(tmp_path / "old")
+    assert convert(tmp_path / "old", tmp_path / "new").architecture == architecture
 
 
 def test_a_missing_prefix_is_put_right(tmp_path: Path) -> None:

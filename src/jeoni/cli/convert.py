@@ -74,7 +74,8 @@ def _print(done: "Conversion") -> None:
     typer.echo(f"weights: {_types(done)}; {quantity(done.parameters)} numbers, {size} in {count}")
     if done.copied:
         typer.echo(f"taken along: {', '.join(done.copied)}")
-    typer.echo(f"{done.folder}: {done.family}, loads in transformers as {done.architecture}")
+    by = f"loads in transformers as {done.architecture}" if done.architecture else "for jeoni alone"
+    typer.echo(f"{done.folder}: {done.family}, {by}")
 
 
 def _types(done: "Conversion") -> str:

@@ -43,7 +43,7 @@ class Conversion:
     Attributes:
         folder: the new checkpoint.
         family: of the model.
-        architecture: the class of ``transformers`` that loads it.
+        architecture: the class of ``transformers`` that loads it; empty: jeoni alone does.
         kept: names that stayed as they were.
         renamed: old and new name.
         left_out: name, and why.
@@ -123,6 +123,7 @@ def convert(
     types = _types(tensor.dtype for tensor in tensors.values())
     config = write_config(model)
     config["torch_dtype"] = max(types, key=types.__getitem__)
+    alone = model.family.alone and config["model_type"] == model.family.name
     with _whole_folder(destination) as temporary:
         sizes = _write_weights(temporary, tensors, limit)
         if published and model._tokenizer is not None:
@@ -132,7 +133,7 @@ def convert(
     return Conversion(
         folder=destination,
         family=model.family.name,
-        architecture=config["architectures"][0],
+        architecture="" if alone else config["architectures"][0],
         kept=tuple(old for old, new in names.items() if old == new),
         renamed=tuple((old, new) for old, new in names.items() if new not in (None, old)),
         left_out=tuple((old, _why(old, model.family)) for old, new in names.items() if new is None),

@@ -94,7 +94,7 @@ class Family:
         tokenizer: class of ``transformers``' tokenizer, written to tokenizer_config.json.
         open_tokenizer: from a folder and the spec, where a family's tokenizer is none of the common ones.
         foreign: another layout that the family's models are published in.
-        lowercase: default when only a vocab.txt is there.
+        alone: ``transformers`` has no class for what names itself so in config.json.
         std: standard deviation of the fresh values of a weight (one, or one a row), from the spec and
             the weight's name in ``Model``; None: ``init_range`` for all.
     """
@@ -125,7 +125,7 @@ class Family:
     tokenizer: str
     open_tokenizer: Callable[[Path, Any], Tokenizer] | None = None
     foreign: Foreign | None = None
-    lowercase: bool = True
+    alone: bool = False
     std: Callable[[Any, str], float | Tensor] | None = None
 
     def constants(self, spec: ArchSpec) -> Mapping[str, Any]:

@@ -144,5 +144,4 @@ FAMILY = Family(
         frozenset({"span"}): "BartForQuestionAnswering",
     },
     tokenizer="BartTokenizer",
-    lowercase=False,
 )

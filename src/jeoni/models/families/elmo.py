@@ -25,6 +25,12 @@ MOST = 16
 """Kinds of filters, and highway layers, that the table of names has room for."""
 
 
+THEIRS = {
+    "width": "char_cnn.embedding.dim",
+    "hidden": "lstm.projection_dim",
+    "layers": "lstm.n_layers",
+    "feed_forward": "lstm.dim",
+}
 FIXED: dict[str, Any] = {"heads": 1, "segments": 0, "position_kind": "none"}
 
 
@@ -83,7 +89,7 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     filters = cnn.get("filters")
     if not isinstance(filters, list) or not all(_is_filter(entry) for entry in filters):
         raise UserError(f"char_cnn.filters is {filters!r}, should be [[width, number], ...]")
-    if not 0 < len(filters) <= MOST or not 0 <= cnn.get("n_highway", 0) <= MOST:
+    if not 0 < len(filters) <= MOST or cnn.get("n_highway", 0) not in range(MOST + 1):
         raise UserError(f"there may be 1 to {MOST} kinds of filters, and {MOST} highway layers")
     length, widest = cnn.get("max_characters_per_token", 50), max(w for w, _ in filters)
     if not isinstance(length, int) or length < max(widest, 3):
@@ -101,13 +107,13 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
         "activation": cnn.get("activation", "relu"),
         "highways": cnn.get("n_highway", 0),
         "characters": length,
-        "cell_clip": float(lstm.get("cell_clip") or 0),
-        "output_clip": float(lstm.get("proj_clip") or 0),
+        "cell_clip": lstm.get("cell_clip") or 0.0,
+        "output_clip": lstm.get("proj_clip") or 0.0,
         "residual": lstm.get("use_skip_connections", False),
     }
-    missing = [key for key, value in values.items() if value is None]
+    missing = [THEIRS.get(key, key) for key, value in values.items() if value is None]
     if missing:
-        raise UserError(f"no {', '.join(missing)} in 'lstm' and 'char_cnn'")
+        raise UserError(f"no {', '.join(missing)}")
     if values["vocab"] not in (PADDING, PADDING + 1):
         raise UserError(f"n_characters is {values['vocab']!r}, should be {PADDING + 1}")
     return {**values, "vocab": PADDING + 1}
@@ -241,6 +247,6 @@ FAMILY = Family(
     tokenizer="",
     open_tokenizer=tokenizer,
     foreign=Foreign(knows=_elmo_files.knows, read=_elmo_files.read),
-    lowercase=False,
+    alone=True,
     std=std,
 )

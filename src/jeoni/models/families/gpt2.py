@@ -150,6 +150,5 @@ FAMILY = Family(
         frozenset({"span"}): "GPT2ForQuestionAnswering",
     },
     tokenizer="GPT2Tokenizer",
-    lowercase=False,
     std=std,
 )

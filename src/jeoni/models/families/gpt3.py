@@ -46,6 +46,7 @@ def write(spec: ArchSpec) -> dict[str, Any]:
 FAMILY = replace(
     gpt2.FAMILY,
     name="gpt3",
+    alone=True,
     presets={
         "gpt3-125m": gpt2.sized(12, 768, 12, **LONG),
         "gpt3-350m": gpt2.sized(24, 1024, 16, **LONG),

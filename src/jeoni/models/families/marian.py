@@ -38,11 +38,8 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: as BART's; also two vocabularies.
     """
-    vocabularies = {
-        config.get("vocab_size"),
-        config.get("decoder_vocab_size") or config.get("vocab_size"),
-    }
-    if config.get("share_encoder_decoder_embeddings") is False or len(vocabularies) > 1:
+    own = config.get("decoder_vocab_size") or config.get("vocab_size")
+    if config.get("share_encoder_decoder_embeddings") is False or own != config.get("vocab_size"):
         raise UserError("encoder and decoder with word tables of their own are not supported")
     return bart.read(config)
 
@@ -83,5 +80,4 @@ FAMILY = Family(
         frozenset({"language_model"}): "MarianMTModel",
     },
     tokenizer="MarianTokenizer",
-    lowercase=False,
 )

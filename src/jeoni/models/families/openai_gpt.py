@@ -26,7 +26,7 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     gpt2.one_dropout(config)
     name, hidden = config.get("afn", "gelu"), config.get("n_embd")
-    if name not in ACTIVATIONS:
+    if name not in list(ACTIVATIONS):
         raise UserError(f"afn is {name!r}, not one of {', '.join(ACTIVATIONS)}")
     inner = 4 * hidden if isinstance(hidden, int) else hidden
     return {

@@ -79,5 +79,4 @@ FAMILY = Family(
         frozenset({"masked_lm"}): "RobertaForMaskedLM",
     },
     tokenizer="RobertaTokenizer",
-    lowercase=False,
 )

@@ -232,5 +232,5 @@ FAMILY = Family(
     tokenizer="",
     open_tokenizer=open_words,
     foreign=Foreign(knows=_vectors.knows, read=read),
-    lowercase=False,
+    alone=True,
 )

@@ -234,5 +234,4 @@ FAMILY = Family(
         frozenset({"beam_span"}): "XLNetForQuestionAnswering",
     },
     tokenizer="XLNetTokenizer",
-    lowercase=False,
 )
