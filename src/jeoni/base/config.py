@@ -129,10 +129,13 @@ def gather(
 
 
 def _read_value(text: str) -> Any:
+    """What is meant: mappings and lists stand in brackets; ``{name}`` and ``a: {name}`` are texts."""
     try:
-        return yaml.load(text, _loader())
+        value = yaml.load(text, _loader())
     except yaml.YAMLError:
         return text
+    bare = isinstance(value, dict | list) and text.lstrip()[0] not in "{["
+    return text if bare or (isinstance(value, dict) and value and ":" not in text) else value
 
 
 @cache
