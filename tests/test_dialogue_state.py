@@ -284,6 +284,7 @@ def test_what_the_report_asks_of_a_prediction(start: Model, tmp_path: Path) -> N
     scores = task.score(encoded, found)
     assert task.confidences(encoded, found, scores) == ([0.5] * 3, [True, False, False])
     first, second, third = (task.verdict(encoded, p, n) for n, p in enumerate(found))
+    assert (first.predicted, first.gold) == ("(nothing)", "(nothing)")
     assert first.targets == {"values": [0, 4]}  # nothing is said: of every slot
     assert second.targets == {"values": [2, UNSAID]}
     assert (third.predicted, third.gold) == (VALUES[0], f"{VALUES[0]}, {VALUES[3]}")

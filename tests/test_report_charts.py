@@ -75,6 +75,14 @@ def test_many_bars_are_all_drawn_also_with_the_same_label() -> None:
     assert len({bar["key"] for bar in data}) == 6000
 
 
+@pytest.mark.parametrize(("values", "domain"), [([0, 0.0], [0, 1]), ([0, 0.5], None)])
+def test_bars_of_nothing_begin_at_the_left(values: list[float], domain: list[int] | None) -> None:
+    """Vega-Lite puts an axis that has one value alone in the middle."""
+    drawn = plots.spec(Bars("B", [{"n": str(v), "v": v} for v in values], "n", "v"))
+    (scale,) = [layer["encoding"]["x"].get("scale") for layer in drawn["layer"][:1]]
+    assert (scale or {}).get("domain") == domain
+
+
 def test_page_charts_take_their_colors_from_the_page() -> None:
     for chart in (EVERYTHING[3], EVERYTHING[4]):
         assert isinstance(chart, Curves | Bars)

@@ -287,7 +287,7 @@ def of_class(index: int, label: str = "a") -> dict[str, Any]:
         ([(0.5, {"tags": ["O", "O"]}), (1, {"tags": ["O"]})], [], "one class predicted: O"),
         ([(0.5, {"tags": ["O", "B-PS"]}), (1, {"tags": ["O"]})], [], ""),
         ([(0, {"text": ""}), (0, {"text": ""})], [], "no answer predicted"),
-        ([(1, {"state": []}), (0, {"state": []})], [], "no answer predicted"),
+        ([(1, {"state": []}), (0, {"state": []})], [], "no state predicted"),
         ([(0, {"state": ["a-b-c"]}), (0, {"state": []})], [], ""),
         (
             [(0, {"state": ["d-e-f", "a-b-c"]}), (0, {"state": ["a-b-c", "d-e-f"]})],

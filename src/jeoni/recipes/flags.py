@@ -71,7 +71,7 @@ def _one_answer(
     if len(answers) <= 1:
         shown = " ".join(str(said[0].get("label", next(iter(answers), ""))).split())
         what = f"one {_SAID[key]} predicted: {shown:.{_SHOWN}}"
-        yield what if shown else "no answer predicted"
+        yield what if shown else f"no {_SAID[key]} predicted"
 
 
 def _answers(key: str, said: Any) -> Iterable[Any]:

@@ -249,8 +249,10 @@ def _bars(chart: Bars, colors: list[str]) -> Any:
     ticks = whisker.mark_tick(thickness=2, size=10, color=colors[1], opacity=1)
     marks = base.transform_filter("isValid(datum.mark)").mark_tick(thickness=3, color=colors[1])
     values = base.mark_text(align="left", dx=6, fontSize=12)
+    nothing = not any(bar[key] for bar in data for key, _ in columns if bar.get(key))
+    scale = alt.Scale(domain=[0, 1]) if nothing else alt.Undefined
     return alt.layer(
-        bars.encode(x=alt.X("value:Q", title=_line(chart.value), axis=axis)),
+        bars.encode(x=alt.X("value:Q", title=_line(chart.value), axis=axis, scale=scale)),
         whisker.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"),
         ticks.encode(x="low:Q"),
         ticks.encode(x="high:Q"),

@@ -11,6 +11,7 @@ from jeoni.tasks._dialogue_types import StatePrediction
 
 SHOWN = 12
 CONFUSED = 20
+NOTHING = "(nothing)"
 State = Mapping[str, str]
 """From slots to values."""
 
@@ -105,4 +106,4 @@ def _differences(gold: State, said: State) -> tuple[str, str]:
         ]
         for state, other in ((gold, said), (said, gold))
     )
-    return ", ".join(mine) or "(nothing)", ", ".join(theirs) or "(nothing)"
+    return ", ".join(mine) or NOTHING, ", ".join(theirs) or NOTHING

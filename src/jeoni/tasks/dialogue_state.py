@@ -24,7 +24,7 @@ from jeoni.metrics.dialogue import right_turns, state_scores
 from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import Section
 from jeoni.tasks._dialogue_head import SlotHead, by_slot, meanings
-from jeoni.tasks._dialogue_report import dialogue_sections
+from jeoni.tasks._dialogue_report import NOTHING, dialogue_sections
 from jeoni.tasks._dialogue_types import StatePrediction
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 
@@ -201,7 +201,8 @@ class DialogueState(Task[Kept, StatePrediction]):
             pairs = zip(target, firsts, strict=True)
             target = [UNSAID if place == first else place for place, first in pairs]
         right = ", ".join(record.fields["state"])
-        return Verdict(example, {"values": target}, ", ".join(prediction.state), right)
+        said_so = ", ".join(prediction.state)
+        return Verdict(example, {"values": target}, said_so or NOTHING, right or NOTHING)
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
