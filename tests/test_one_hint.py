@@ -50,6 +50,10 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: jeoni.prepare(folder / "out", "x.txt", tokenizer="./none"),
         "learn one from the text",
     ),
+    "data set like no other": (
+        lambda _: open_dataset(DataConfig(name="x.tsv")),
+        "^for your own file: data.train=FILE",
+    ),
     "no test files of GLUE": (no_test_files, "JEONI_DATA"),
 }
 
@@ -67,5 +71,6 @@ def test_one_hint(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_message_without_the_hint() -> None:
+    assert str(UserError("wrong", hint="")) == "wrong"
     error = UserError("wrong", hint="do this")
     assert (error.message, error.hint, str(error)) == ("wrong", "do this", "wrong\n  → do this")

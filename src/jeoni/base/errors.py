@@ -13,6 +13,6 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message if hint is None else f"{message}\n  → {hint}")
+        super().__init__(message if not hint else f"{message}\n  → {hint}")
         self.message = message
-        self.hint = hint
+        self.hint = hint or None

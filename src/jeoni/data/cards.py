@@ -137,9 +137,10 @@ def card(name: str) -> Card:
     """
     known = names()
     if name not in known:
+        file = name if Path(name).is_file() else "FILE"
+        hints = (suggest(name, known), f"for your own file: data.train={file} (or dev, test)")
         raise UserError(
-            f"there is no dataset named {name!r}",
-            hint=f"{suggest(name, known)}; for your own file: data.train=FILE",
+            f"there is no dataset named {name!r}", hint="; ".join(hint for hint in hints if hint)
         )
     path = HERE / "datasets" / f"{name}.yaml"
     return parse(Card, read_yaml(path), where=path.name)
