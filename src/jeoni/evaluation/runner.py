@@ -97,9 +97,8 @@ def _output(
 ) -> Output:
     batch = encoded.features.batch(indices).to(task.model.device)
     found = None
-    with autocast(
-        precision, task.model.device
-    ):  # all of it: a task that writes does so in `decode`
+    # Decoding, too: a task that writes does so there.
+    with autocast(precision, task.model.device):
         logits = task.logits(batch)
         if loss and batch.targets:
             value = task.loss(logits, batch)
