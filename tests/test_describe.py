@@ -136,6 +136,12 @@ def test_sequence_and_batch_decide() -> None:
     assert long.memory.activations_fused < long.memory.activations
 
 
+def test_a_sequence_longer_than_the_positions_is_refused() -> None:
+    with pytest.raises(UserError, match="513 tokens, but there are 512 positions"):
+        describe("bert-L2-H128", sequence=513)
+    assert describe("t5-small", sequence=513).operations.sequence == 513  # relative positions
+
+
 def test_random_numbers_are_not_touched() -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()

@@ -128,7 +128,7 @@ def test_convert_into_the_empty_folder_one_is_in(
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
-    [({"sequence": 513}, "positions for 512"), ({"batch_tokens": 0}, "batch_tokens")],
+    [({"sequence": 513}, "there are 512 positions"), ({"batch_tokens": 0}, "batch_tokens")],
 )
 def test_plan_that_cannot_be(numbers: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

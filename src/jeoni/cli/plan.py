@@ -114,9 +114,9 @@ def plan(
         again = ", activations recomputed" if way.recompute else ""
         typer.echo(f"Fastest that fits: {way.name}{again}, {way.days:.3g} days.")
     typer.echo(
-        "Memory: 16 bytes a parameter (float32 weights, gradients, AdamW's averages), divided if sharded; "
-        "copies in the\nprecision of the products; activations as in jeoni models show. jeoni's own loop "
-        "is data-parallel."
+        "Memory: 16 bytes a parameter (float32 weights, gradients, AdamW's averages), divided if sharded;\n"
+        "copies in the precision of the products; activations as in jeoni models show.\n"
+        "In jeoni: torchrun; train.shard=true for fully sharded, recompute=true in jeoni pretrain."
     )
 
 

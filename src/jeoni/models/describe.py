@@ -135,10 +135,10 @@ def describe(
         family: your own, as ``package.module:NAME``.
 
     Raises:
-        UserError: no such model, or a config.json that describes none.
+        UserError: no such model, a config.json that describes none, or a sequence that is too long.
     """
     model = on_meta(where, family=family)
-    length = sequence or model.spec.positions
+    length = model.spec.length(sequence)
     return Description(
         name=str(where),
         family=model.family.name,

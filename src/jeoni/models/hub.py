@@ -277,17 +277,13 @@ def _check(
         rest = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
         listing = "\n  ".join(problems[:20] + rest)
         raise UserError(f"the weights in {folder} do not fit its config.json:\n  {listing}")
-    for name, tensor in own.items():
-        if tensor.is_floating_point() and not _numbers(found[name]):
+    for name, tensor in found.items():
+        right = tensor.is_floating_point() and all(map(isfinite, tensor.aminmax()))
+        if name in own and own[name].is_floating_point() and not right:
             raise UserError(
                 f"{folder}: {theirs[name]} has NaN, infinite or whole numbers for weights",
                 hint="did its training diverge, or was it quantized? take another checkpoint",
             )
-
-
-def _numbers(tensor: Tensor) -> bool:
-    """Whether these are finite floating-point numbers."""
-    return tensor.is_floating_point() and all(map(isfinite, tensor.aminmax()))
 
 
 def _warn(model: Model, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from jeoni.base.errors import UserError
 from jeoni.nn.block import NormKind, NormOrder
 
 PositionKind = Literal["learned", "sinusoidal", "relative", "none"]
@@ -114,6 +115,14 @@ class ArchSpec:
     def limit(self) -> int | None:
         """Longest sequence that there are positions for; None where a token's place is relative."""
         return self.positions if self.position_kind in ("learned", "sinusoidal") else None
+
+    def length(self, sequence: int | None) -> int:
+        """So many tokens of a sequence, or as many as there are positions; UserError for more."""
+        if sequence and self.limit is not None and sequence > self.limit:
+            raise UserError(
+                f"a sequence of {sequence:,} tokens, but there are {self.limit:,} positions"
+            )
+        return sequence or self.positions
 
     @property
     def normed_embeddings(self) -> bool:

@@ -142,15 +142,11 @@ def _job(
         tokens=tokens, gpus=gpus, sequence=sequence, batch_tokens=batch_tokens,
         micro_batch=micro_batch, utilization=utilization, bandwidth=bandwidth,
     )  # fmt: skip
-    if sequence is not None and model.spec.limit is not None and sequence > model.spec.limit:
-        raise UserError(
-            f"a sequence of {sequence:,} tokens, but the model has positions for {model.spec.limit:,}"
-        )
     kind: Precision = precision or ("bf16" if "bf16" in device.flops else "fp32")
     if kind not in device.flops:
         has = ", ".join(device.flops)
         raise UserError(f"{device.name} has no peak figure for {kind}", hint=f"it has {has}")
-    length = sequence or model.spec.positions
+    length = model.spec.length(sequence)
     one = length * (2 if model.spec.decoder_layers else 1)
     least = one * gpus
     batch = batch_tokens or -(-BATCH_TOKENS // least) * least
