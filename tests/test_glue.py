@@ -208,6 +208,14 @@ def test_training_data_as_glue_has_them(name: str, tmp_path: Path) -> None:
         assert dataset.skipped(split).count == (2 if name == "glue-qqp" else 0)
 
 
+def test_lines_that_are_no_examples_are_not_counted(tmp_path: Path) -> None:
+    file, content, expected = PUBLISHED["glue-qqp"]
+    (tmp_path / "QQP").mkdir()
+    (tmp_path / file.format("dev")).write_text(content, encoding="utf-8")
+    (entry,) = cards.available(str(tmp_path), only="glue-qqp", count=True)
+    assert entry.rows["dev"] == len(expected)
+
+
 def test_mrpc_as_microsoft_has_it(tmp_path: Path) -> None:
     _, content, expected = PUBLISHED["glue-mrpc"]
     (tmp_path / "msr_paraphrase_train.txt").write_text(

@@ -154,3 +154,22 @@ def test_a_classifier_classifies(family: str, tmp_path: Path) -> None:
     assert found.probabilities == pytest.approx(expected, abs=1e-4)
     with pytest.raises(UserError, match="no trained head for tagging"):
         tag(tmp_path, "the museum")
+
+
+@pytest.mark.parametrize(
+    "labels", [("LABEL_0", "LABEL_1"), ("NEGATIVE", "POSITIVE"), ("Positive", "Negative")]
+)
+def test_a_classifier_calls_classes_as_the_data_do(labels: Sequence[str], tmp_path: Path) -> None:
+    published(tmp_path / "model", "SequenceClassification", labels)
+    (tmp_path / "SST-2").mkdir()
+    rows = "sentence\tlabel\na wonderful film\t1\na boring film\t0\nthe river\t1\n"
+    (tmp_path / "SST-2" / "dev.tsv").write_text(rows)
+    found = evaluate(tmp_path / "model", {"name": "glue-sst2", "root": str(tmp_path)})
+    texts, right = ["a wonderful film", "a boring film", "the river"], [1, 0, 1]
+    positive = [name.casefold() in ("label_1", "positive") for name in labels].index(True)
+    said = [
+        max(p.probabilities, key=lambda n: p.probabilities[n]) == labels[positive]
+        for p in classify(tmp_path / "model", texts)
+    ]
+    expected = sum(a == b for a, b in zip(said, right, strict=True)) / 3
+    assert found["metrics"]["accuracy"] == pytest.approx(expected)

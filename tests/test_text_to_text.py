@@ -18,9 +18,11 @@ from jeoni.models import hub
 from jeoni.recipes import examples
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
+from jeoni.report.sections import Texts
 from jeoni.serving.predictor import answer
 from jeoni.serving.writer import generate, habits
 from jeoni.tasks import _templates
+from jeoni.tasks._text_report import text_sections
 from jeoni.tasks.text_to_text import TASK, TextToText, TextToTextConfig, from_data
 from shell import Run, user_error
 
@@ -443,3 +445,9 @@ def test_questions_and_passages_by_the_template() -> None:
     both = make(source="question: {question} context: {context}")
     assert both.asked("q", "c") == {"question": "q", "context": "c"}
     assert make(source="answer {Q}").asked("q", "") == {"question": "q", "context": "", "Q": "q"}
+
+
+def test_nothing_written_is_said_in_the_report() -> None:
+    _, wrong, _ = text_sections(["a b"], [["c"]], [""], [0.0], metric="f1", best=100.0)
+    assert isinstance(wrong, Texts)
+    assert [text.predicted for text in wrong.items] == ["(nothing)"]

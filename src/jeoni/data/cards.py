@@ -13,6 +13,7 @@ from jeoni.base.config import Config, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.base.lookup import suggest
 from jeoni.data.readers import ending, read
+from jeoni.data.skipped import Skipped, refuse
 from jeoni.data.standard import has_values
 
 HERE = Path(__file__).parent
@@ -220,24 +221,29 @@ def _entries(
         files = {split: locate(name, split, root) for split in known.splits}
         formats = tuple(known.formats.items())
         counts = {
-            split: rows(paths, formats, tuple(known.only.get(split, {}).items()))
+            split: rows(paths, formats, tuple(known.only.get(split, {}).items()), known.skip_bad)
             for split, paths in files.items()
             if paths
         }
         yield Entry(name, known, files, counts, tuple(folders(name, root)))
 
 
-def _rows(paths: tuple[Path, ...], formats: Pairs, only: Pairs, *, count: bool) -> int | None:
+def _rows(
+    paths: tuple[Path, ...], formats: Pairs, only: Pairs, skip_bad: bool, *, count: bool
+) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    bad = Skipped().add if skip_bad else refuse
     try:
         if not only and all(path.suffix == ".parquet" for path in paths):
             return sum(int(pq.ParquetFile(path).metadata.num_rows) for path in paths)
         if not count:
             return None
         found = (
-            row for path in paths for row in read(path, format=dict(formats).get(ending(path)))
+            row
+            for path in paths
+            for row in read(path, format=dict(formats).get(ending(path)), bad=bad)
         )
         return sum(has_values(row, only) for row in found)
     except (pa.ArrowException, UserError, OSError):

@@ -107,7 +107,21 @@ def opened(
     own = says and (not writes or dataset.task == trained)
     defaults = {"metric": dataset.metric} if own else {}
     name = task or ("text_to_text" if writes else dataset.task)
+    if dataset.task == "classification" and not loaded.settings:
+        loaded.labels = _as_the_data_have_them(loaded, dataset)
     return task_of(loaded, name, settings or {}, defaults=defaults), dataset
+
+
+def _as_the_data_have_them(model: Model, dataset: Dataset) -> list[str] | None:
+    """Class names of a model from elsewhere: POSITIVE is positive, and LABEL_1 the data's second class."""
+    known, labels = list(dataset.labels or ()), model.labels
+    head = dict(model.heads.items()).get("classification")
+    if getattr(head, "classes", None) != len(known):
+        return labels
+    if labels is None or labels == [f"LABEL_{number}" for number in range(len(known))]:
+        return known
+    by_case = {name.casefold(): name for name in known}
+    return [by_case.get(name.casefold(), name) for name in labels]
 
 
 def _own(config: DataConfig, model: Model, reads: Any) -> Dataset:

@@ -30,7 +30,7 @@ def text_sections(
     """
     rows = zip(sources, references, texts, scores, strict=True)
     items = [
-        Text(source, " | ".join(gold), text, score >= best * 0.9999)
+        Text(source, " | ".join(gold), text or "(nothing)", score >= best * 0.9999)
         for source, gold, text, score in rows
     ]
     order = sorted((i for i in range(len(items)) if not items[i].good), key=scores.__getitem__)

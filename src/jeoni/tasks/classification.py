@@ -20,6 +20,7 @@ from jeoni.data.record import Record
 from jeoni.data.standard import label_index
 from jeoni.metrics.labels import confusion, label_scores
 from jeoni.models.heads import classification_head
+from jeoni.models.model import Model
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Confusion, Section, Text, Texts
 from jeoni.tasks._task import Encoded, Scores, Sums, TaskType, Verdict
@@ -57,7 +58,7 @@ class Classification(TextTask[list[float], LabelPrediction]):
 
     def attach(self, seed: int) -> None:
         """Use the checkpoint's head if it is for the same classes, else a fresh one."""
-        labels = self.config.labels or self.model.labels
+        labels = self.config.labels or self.model.labels or _numbered(self.model)
         if not labels:
             raise UserError(
                 "classification needs the names of the labels",
@@ -185,6 +186,12 @@ class Classification(TextTask[list[float], LabelPrediction]):
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
         return {"task": "classification", **self.own_settings(), "labels": self.labels}
+
+
+def _numbered(model: Model) -> list[str]:
+    """Names of the classes of a head without any, as ``transformers`` makes them up."""
+    head = dict(model.heads.items()).get(HEAD)
+    return [f"LABEL_{number}" for number in range(getattr(head, "classes", 0))]
 
 
 Floats = NDArray[np.float64]
