@@ -194,6 +194,7 @@ def test_a_promised_head_that_is_not_there_is_named(folder: Path) -> None:
         ({"max_position_embeddings": None}, "max_position_embeddings is None"),
         ({"layer_norm_eps": "1e-12"}, "layer_norm_eps is '1e-12'"),
         ({"layer_norm_eps": -1}, "layer_norm_eps is -1"),
+        ({"classifier_dropout": "x"}, "classifier_dropout is 'x', not a probability"),
         ({"layer_norm_eps": float("inf")}, "layer_norm_eps is inf"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, not a size"),
         ({"vocab_size": 10**13}, "vocab_size is 10000000000000, not a size"),

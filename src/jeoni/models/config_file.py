@@ -46,6 +46,9 @@ def read_spec(family: Family, config: Mapping[str, Any], where: str) -> ArchSpec
             if problem:
                 key = family.config.get(entry.name, entry.name)
                 raise UserError(f"{where}: {key} is {values[entry.name]!r}, {problem}")
+    rate, key = config.get(family.classification.dropout_key), family.classification.dropout_key
+    if rate is not None and (problem := field_problem("dropout", float, rate)):
+        raise UserError(f"{where}: {key} is {rate!r}, {problem}")
     if not values.get("head_size") and values["hidden"] % values["heads"]:
         raise UserError(
             f"{where}: {family.config.get('hidden', 'hidden')} {values['hidden']} "

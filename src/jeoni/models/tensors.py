@@ -74,7 +74,8 @@ def _safe(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path}: damaged or not safetensors: {error}", hint="fetch or copy the file again"
+            f"{path}: damaged or not safetensors: {error}",
+            hint="fetch or copy the file again (by git: git lfs pull)",
         ) from None
 
 
@@ -84,10 +85,10 @@ def _pickled(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: refused: the file is no plain dictionary of tensors, loading it would run code",
-            hint="convert it to safetensors where you trust it",
+            hint="convert it to safetensors where you trust it (a few bytes from git: git lfs pull)",
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged: {error}") from None
+        raise UserError(f"{path}: damaged: {str(error) or 'it is cut off'}") from None
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise UserError(f"{path}: not a dictionary of tensors")
     return loaded
