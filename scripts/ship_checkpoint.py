@@ -56,7 +56,10 @@ def command(recipe: dict[str, Any], start: str) -> str:
     objectives = [shlex.quote(f"objectives.{k}={v}".replace("'", "")) for k, v in given_objectives]
     spec = recipe.get("spec") or {}
     sizes = [f"spec.{key}={value}" for key, value in spec.items()]
-    return " ".join(["jeoni pretrain --model", start, "--store STORE", *objectives, *sizes, *parts])
+    store = Path(recipe["data"]["store"]).name
+    return " ".join(
+        ["jeoni pretrain --model", start, "--store", store, *objectives, *sizes, *parts]
+    )
 
 
 def row(number: int, found: dict[str, Any]) -> str:
@@ -66,6 +69,7 @@ def row(number: int, found: dict[str, Any]) -> str:
     cells = (
         number,
         " + ".join(recipe["objectives"]),
+        "{train_tokens:,} tokens in {train_documents:,} documents".format(**found["text"]),
         recipe["length"],
         f"{found['steps']:,}",
         f"{found['tokens']:,}",
@@ -82,7 +86,6 @@ def card(name: str, stages: Sequence[dict[str, Any]], about: str, licence: str) 
     commands = "\n".join(
         "    " + command(s["recipe"], start) for s, start in zip(stages, starts, strict=True)
     )
-    text = stages[-1]["text"]
     total = sum(s["flops"] for s in stages)
     return f"""---
 library_name: jeoni
@@ -93,12 +96,11 @@ license: {licence.split(";")[0].strip()}
 
 {about}
 
-| stage | objective | length | steps | tokens | operations | on held-out text |
-|---|---|---|---|---|---|---|
+| stage | objective | text | length | steps | tokens read | operations | on held-out text |
+|---|---|---|---|---|---|---|---|
 {rows}
 
-In all {total:.2g} floating-point operations. Text: {text["train_tokens"]:,} tokens in
-{text["train_documents"]:,} documents. Made by jeoni alone:
+In all {total:.2g} floating-point operations. Made by jeoni alone:
 
 {commands}
 
