@@ -129,12 +129,18 @@ def gather(
 
 
 def _read_value(text: str) -> Any:
-    """What is meant: mappings and lists stand in brackets; ``{name}`` and ``a: {name}`` are texts."""
+    """What is meant: mappings and lists stand in brackets; ``{name}`` and ``a: {name}`` are texts.
+
+    A text is all of it, if it is not in quotes: for YAML `` #`` begins a comment, and a newline is a blank.
+    """
     try:
         value = yaml.load(text, _loader())
     except yaml.YAMLError:
         return text
-    bare = isinstance(value, dict | list) and text.lstrip()[0] not in "{["
+    first = text.lstrip()[:1]
+    if first == "#" or (isinstance(value, str) and first not in ("'", '"')):
+        return text.strip()
+    bare = isinstance(value, dict | list) and first not in "{["
     return text if bare or (isinstance(value, dict) and value and ":" not in text) else value
 
 
