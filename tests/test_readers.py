@@ -120,7 +120,7 @@ def test_tsv_quotes(tmp_path: Path, name: str) -> None:
 
 def test_ragged_tsv_with_stray_quotes_names_the_ragged_line(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tsv", 'a\tb\n"x\t1\ny\nz\t3\n')
-    with pytest.raises(UserError, match="line 3: 1 fields, but the header has 2"):
+    with pytest.raises(UserError, match="line 3: 1 fields, but there are 2 columns"):
         list(read(path))
 
 
@@ -269,7 +269,7 @@ def test_bad_mrc_tsv(tmp_path: Path, line: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", "a,b\n1,2\n3\n", r"line 3: 1 fields, but the header has 2 \(a, b\)"),
+        ("x.csv", "a,b\n1,2\n3\n", r"line 3: 1 fields, but there are 2 columns \(a, b\)"),
         ("x.csv", "a,b\n1,2,3\n", "line 2: 3 fields"),
         ("x.csv", 'a,b\n1,2\n"3,4\n5,6\n', "(?s)line 3: .*quote left open"),
         ("x.csv", 'a,b\n"1"x,2\n', "line 2: "),
@@ -416,5 +416,16 @@ def test_columns_are_named_for_tables_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no reader for 'jsonl:text'\n.*tsv:text,label"):
         read(tmp_path / "x.jsonl", format="jsonl:text")
     (tmp_path / "x.tsv").write_text("a\tb\nc\n")
-    with pytest.raises(UserError, match=r"line 2: 1 fields, but .* 2 \(text, label\)"):
+    with pytest.raises(
+        UserError, match=r"line 2: 1 fields, but there are 2 columns \(text, label\)"
+    ):
         list(read(tmp_path / "x.tsv", format="tsv:text,label"))
+
+
+@pytest.mark.parametrize(
+    ("named", "wrong"), [("text,text", "'text' is given twice"), ("text,", "'' is empty")]
+)
+def test_columns_have_names_of_their_own(tmp_path: Path, named: str, wrong: str) -> None:
+    (tmp_path / "x.tsv").write_text("good\t1\n")
+    with pytest.raises(UserError, match=f"format 'tsv:{named}': column name {wrong}"):
+        read(tmp_path / "x.tsv", format=f"tsv:{named}")

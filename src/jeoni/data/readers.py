@@ -48,6 +48,7 @@ def read(path: Path, *, format: str | None = None, bad: Bad = refuse) -> Iterato
         raise UserError(f"{path} is a folder, not a file", hint=_listing(path))
     name, _, named = (format or ending(path)).partition(":")
     columns = [column.strip() for column in named.split(",")] if named else []
+    _check_names(columns, f"format {format!r}", "each column has a name of its own: tsv:text,label")
     reader = FORMATS.get(name) if not columns or name in ("csv", "tsv") else None
     if reader is None:
         raise UserError(
@@ -205,20 +206,21 @@ def _header(row: list[str], lines: Lines, line: int) -> list[str]:
     names = [name.strip() for name in row]
     if len(names) > 1 and not names[0] and "index" not in names:
         names[0] = "index"  # as pandas writes it
+    _check_names(names, f"{lines.path}, line {line}", "the first line must name the columns")
+    return names
+
+
+def _check_names(names: Sequence[str], where: str, hint: str) -> None:
     bad = [name for name in names if not name or names.count(name) > 1]
     if bad:
-        raise UserError(
-            f"{lines.path}, line {line}: column name {bad[0]!r} is "
-            f"{'given twice' if bad[0] else 'empty'}",
-            hint="the first line must name the columns",
-        )
-    return names
+        wrong = "given twice" if bad[0] else "empty"
+        raise UserError(f"{where}: column name {bad[0]!r} is {wrong}", hint=hint)
 
 
 def _row(columns: list[str], row: list[str], path: Path, line: int) -> Record:
     if len(row) != len(columns):
         raise UserError(
-            f"{path}, line {line}: {len(row)} fields, but the header has {len(columns)} "
+            f"{path}, line {line}: {len(row)} fields, but there are {len(columns)} columns "
             f"({', '.join(columns)})"
         )
     return Record(dict(zip(columns, row, strict=True)), path.name, line)
