@@ -139,6 +139,13 @@ def test_only_one_process_works_in_a_folder(corpus: Path, tmp_path: Path) -> Non
             corpora.run(tmp_path / "out", corpus)
 
 
+def test_two_that_begin_at_once(corpus: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    """The other has made a folder for its lock, and no lock yet."""
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    done = corpora.run(tmp_path / "out", corpus, held_out=0.2)
+    assert corpora.contents(done.folder) == whole
+
+
 def test_the_next_waits(
     corpus: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

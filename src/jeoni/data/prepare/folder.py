@@ -49,7 +49,7 @@ def check(out: Path, facts: dict[str, Any]) -> None:
                 f"{out} was begun with other {_difference(before, facts)}",
                 hint=f"name another folder, or delete it: rm -r {out}",
             )
-    elif out.exists() and not (out.is_dir() and (_is_locked(out) or not any(out.iterdir()))):
+    elif out.exists() and not (out.is_dir() and _is_free(out)):
         raise UserError(f"{out} is there already and not from here", hint="name another folder")
 
 
@@ -71,9 +71,11 @@ def claim(out: Path, facts: dict[str, Any]) -> None:
         write_json(path, facts)
 
 
-def _is_locked(out: Path) -> bool:
-    """Whether a preparation has begun here, if only just now."""
-    return (out / "work" / LOCK).is_file()
+def _is_free(out: Path) -> bool:
+    """Whether nothing is in a folder, or a preparation has begun there, if only just now."""
+    work = out / "work"
+    # In this order: another process may be making them, the lock last.
+    return not any(path != work for path in out.rglob("*")) or (work / LOCK).is_file()
 
 
 def _begun(out: Path) -> bool:
