@@ -18,7 +18,7 @@ from peers import Outputs
 __all__ = ["draw_batch", "fit", "forward", "make", "run"]
 
 PAD = 1
-PER_TOKEN = {"language_model"}
+PER_TOKEN = {"language_model", "tagging"}
 
 
 def fit(spec: ArchSpec, family: Family) -> ArchSpec:

@@ -101,7 +101,7 @@ def run(theirs: Any, batch: Batch, vocab: int) -> Outputs:
     elif kind == "span":
         logits[kind] = torch.stack([out.start_logits, out.end_logits], -1)[real]
     elif kind != "none":
-        logits[kind] = out.logits[real] if kind == "language_model" else out.logits
+        logits[kind] = out.logits[real] if kind in ("language_model", "tagging") else out.logits
     return [state[real] for state in out.hidden_states], logits
 
 

@@ -178,7 +178,7 @@ def run(theirs: Any, batch: Batch, vocab: int) -> Outputs:
     return [state[real] for state in out.hidden_states], logits
 
 
-PER_TOKEN = {"masked_lm", "replaced_token"}
+PER_TOKEN = {"masked_lm", "replaced_token", "tagging"}
 OF_PAIRS = {"next_sentence": "seq_relationship_logits", "sentence_order": "sop_logits"}
 
 
@@ -194,6 +194,7 @@ def logits_of(model: Model, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
     call = {
         "span": lambda head: head(hidden),
         "classification": lambda head: head(hidden, batch),
+        "tagging": lambda head: head(hidden),
         "next_sentence": lambda head: head(hidden, batch),
         "sentence_order": lambda head: head(hidden, batch),
         "masked_lm": lambda head: head(hidden, words),

@@ -75,6 +75,8 @@ def _print(done: "Conversion") -> None:
     if done.copied:
         typer.echo(f"taken along: {', '.join(done.copied)}")
     by = f"loads in transformers as {done.architecture}" if done.architecture else "for jeoni alone"
+    if done.architecture and any(name.startswith("heads.") for name in done.kept):
+        by += ", without its head (heads.*), which jeoni loads"
     typer.echo(f"{done.folder}: {done.family}, {by}")
 
 

@@ -101,8 +101,8 @@ def write_config(model: Model) -> dict[str, Any]:
     config = {**family.constants(model.spec), **model.config, "model_type": family.name}
     config |= {theirs: getattr(model.spec, ours) for ours, theirs in family.config.items()}
     # The class that has most of the heads, best one that judges: others of theirs, or of a task, it
-    # passes over. A head that reads features is none of theirs.
-    there = model.heads.keys() if model.features is None else set[str]()
+    # passes over. A head that reads features, or has a chain, is none of theirs.
+    there = {kind for kind, head in model.heads.items() if model.names(kind, head)}
     classes = [kinds for kinds in family.architectures if kinds <= there]
     best = max(classes, key=lambda kinds: (len(kinds), "language_model" not in kinds))
     config["architectures"] = [family.architectures[best]]
@@ -122,7 +122,8 @@ def _labels_to_write(model: Model) -> list[str] | None:
     """Class names; made up where there are none, as ``transformers`` sizes its head by their number."""
     if "span" in model.heads:  # whose two outputs it sizes by the same number
         return None
-    classes = getattr(dict(model.heads.items()).get("classification"), "classes", None)
+    heads = dict(model.heads.items())
+    classes = getattr(heads.get("classification", heads.get("tagging")), "classes", None)
     if classes is None or (model.labels is not None and len(model.labels) == classes):
         return model.labels
     return [f"LABEL_{i}" for i in range(int(classes))]

@@ -15,14 +15,14 @@ from jeoni.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class HeadStyle:
-    """How the family's published sequence classification head is built (see ``ClassificationHead``).
+    """How a published head of the family is built (see ``ClassificationHead``).
 
     Attributes:
         activation: of the dense layer; None: there is no dense layer.
         dropout_first: dropout before the dense layer, too.
         token: which token stands for the sequence.
         bias: whether the output layer has one.
-        dropout_key: config.json's name for the dropout.
+        dropout_key: config.json's name for the dropout; empty: it has none.
         dropout: where config.json does not say; None: that of the spec.
     """
 
@@ -87,6 +87,7 @@ class Family:
         unread: endings of names that no part reads; a body on its own is written with them.
         legacy: (old, new) endings of names that older checkpoints use.
         classification: style of the sequence classification head.
+        tagging: of the tagging head, whose dropout alone differs.
         lm_activation: activation in the vocabulary head; None: that of the feed-forward part.
         lm_bias: whether the language model head has a bias that trains.
         build: from the spec to the backbone, where it is not the common transformer.
@@ -118,6 +119,7 @@ class Family:
     unread: Sequence[str] = ()
     legacy: Sequence[tuple[str, str]] = ()
     classification: HeadStyle
+    tagging: HeadStyle = HeadStyle(activation=None)
     lm_activation: str | None = None
     lm_bias: bool = False
     build: Callable[[Any], nn.Module] = backbone.build

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from jeoni.base.errors import UserError
+from jeoni.models.family import HeadStyle
 from jeoni.models.model import Model
 from jeoni.nn.heads import (
     BeamSpanHead,
@@ -22,9 +23,9 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
     """A head of a published kind, of the size that its tensors have.
 
     Args:
-        kind: ``span``, ``beam_span``, ``classification``, ``next_sentence``, ``sentence_order``,
-            ``masked_lm``, ``span_boundary``, ``replaced_token`` or ``language_model`` (one that writes:
-            GPT, or a decoder).
+        kind: ``span``, ``beam_span``, ``classification``, ``tagging``, ``next_sentence``,
+            ``sentence_order``, ``masked_lm``, ``span_boundary``, ``replaced_token`` or
+            ``language_model`` (one that writes: GPT, or a decoder).
         model: whose family and sizes count.
         tensors: the head's tensors, by our names; without them it is as published.
     """
@@ -36,6 +37,8 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
             return beam_span_head(model, answers=not without)
         case "classification":
             return classification_head(model, tensors["out.weight"].shape[0])
+        case "tagging":
+            return tagging_head(model, tensors["out.weight"].shape[0])
         case "next_sentence" | "sentence_order":
             return classification_head(model, 2)
         case "masked_lm":
@@ -51,17 +54,6 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
     raise ValueError(f"no published head is called {kind!r}")
 
 
-def published_tagger(model: Model) -> dict[str, Tensor]:
-    """Tensors of a tagging head by our names, if the checkpoint is one of ``transformers`` for that.
-
-    Every family calls it ``classifier``, as some do the head of sequences.
-    """
-    if model.settings.get("task") != "tagging":
-        return {}
-    ends = [end for end in ("weight", "bias") if f"classifier.{end}" in model.spare]
-    return {f"out.{end}": model.spare[f"classifier.{end}"] for end in ends}
-
-
 def beam_span_head(model: Model, *, answers: bool) -> BeamSpanHead:
     """A head for spans whose end depends on their start; ``answers``: it says if there is none."""
     token, norm_eps = model.family.classification.token, model.spec.norm_eps
@@ -71,9 +63,7 @@ def beam_span_head(model: Model, *, answers: bool) -> BeamSpanHead:
 def classification_head(model: Model, classes: int) -> ClassificationHead:
     """A sequence classification head in the style of the model's family; of features, a linear layer."""
     style = model.family.classification
-    constants = model.family.constants(model.spec)
-    dropout = model.config.get(style.dropout_key, constants.get(style.dropout_key, style.dropout))
-    rate = model.spec.dropout if dropout is None else float(dropout)
+    rate = _dropout(model, style)
     if (features := model.features) is not None:
         return ClassificationHead(
             features.width, classes, activation=None, dropout=rate, token=features.pooling
@@ -90,14 +80,16 @@ def classification_head(model: Model, classes: int) -> ClassificationHead:
 
 
 def tagging_head(model: Model, classes: int, chain: nn.Module | None = None) -> TaggingHead:
-    """A tag for every token; with the dropout that config.json has for classifiers, if it has one."""
-    dropout = model.config.get("classifier_dropout")
-    return TaggingHead(
-        model.state_size,
-        classes,
-        dropout=model.spec.dropout if dropout is None else float(dropout),
-        chain=chain,
-    )
+    """A tag for every token; with the dropout that the family's published taggers have."""
+    rate = _dropout(model, model.family.tagging)
+    return TaggingHead(model.state_size, classes, dropout=rate, chain=chain)
+
+
+def _dropout(model: Model, style: HeadStyle) -> float:
+    """Before a head's output layer: what config.json says, or the family, or the spec."""
+    key, constants = style.dropout_key, model.family.constants(model.spec)
+    rate = model.config.get(key, constants.get(key, style.dropout))
+    return model.spec.dropout if rate is None else float(rate)
 
 
 def language_model_head(

@@ -14,7 +14,7 @@ from jeoni.base.errors import UserError
 from jeoni.models import tensors as tensor_files
 from jeoni.models.config_file import read_labels, read_spec, write_config
 from jeoni.models.family import Family, Published
-from jeoni.models.heads import build_head, published_tagger
+from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
 from jeoni.models.weights import Row, expand, rename, to_ours, to_theirs
@@ -247,11 +247,7 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
             parameter.copy_(ours[name])
     model.fresh |= {f"backbone.{name}" for name in absent}
     model.spare = {name: t for name, t in named.items() if name not in used}
-    tags = published_tagger(model)
-    for kind, entries in family.heads.items():
-        if tags and kind == "classification":  # of the same name
-            continue
-        rows = expand(entries, spec)
+    for kind, rows in _readable(model).items():
         filled, _ = to_ours(model.spare, rows)
         # A head that is all word table has no tensors of its own: config.json tells whether it is there.
         complete = all(entry.ours in filled or entry.optional for entry in rows)
@@ -290,11 +286,10 @@ def _warn(model: Model, folder: Path) -> None:
     """Say which tensors nothing reads, and which the class in config.json should have brought."""
     family = model.family
     known = {
-        kind: {name for row in expand(rows, model.spec) for name in row.theirs}
-        for kind, rows in family.heads.items()
+        kind: {name for row in rows for name in row.theirs}
+        for kind, rows in _readable(model).items()
     }
-    tags = {name.replace("out", "classifier") for name in published_tagger(model)}
-    unread = model.spare.keys() - set().union(tags, *known.values())
+    unread = model.spare.keys() - set().union(*known.values())
     foreign = sorted(
         name
         for name in unread
@@ -310,6 +305,13 @@ def _warn(model: Model, folder: Path) -> None:
             f"{folder}: no {kind} head, though config.json names {architecture}; missing: {missing}",
             stacklevel=4,
         )
+
+
+def _readable(model: Model) -> dict[str, list[Row]]:
+    """Names of the heads that may be there: config.json tells whose a ``classifier`` is."""
+    passed = "classification" if "tagging" in _named_heads(model) else "tagging"
+    tables = {kind: rows for kind, rows in model.family.heads.items() if kind != passed}
+    return {kind: expand(rows, model.spec) for kind, rows in tables.items()}
 
 
 def _named_heads(model: Model) -> set[str]:
@@ -388,8 +390,8 @@ def _their_tensors(model: Model) -> dict[str, Tensor]:
     result = {prefix + name: tensor for name, tensor in body.items()}
     for kind, head in model.heads.items():
         state = {k: v.detach().cpu() for k, v in head.state_dict().items()}
-        if kind in family.heads and model.features is None:
-            result |= to_theirs(state, expand(family.heads[kind], model.spec))
+        if rows := model.names(kind, head):
+            result |= to_theirs(state, rows)
         else:
             result |= {f"heads.{kind}.{name}": tensor for name, tensor in state.items()}
     between = {} if model.features is None else model.features.state_dict()

@@ -18,7 +18,7 @@ from jeoni.models.backbone import initialize
 from jeoni.models.decoding import shift_right
 from jeoni.models.family import Family
 from jeoni.models.spec import ArchSpec
-from jeoni.models.weights import expand, to_ours
+from jeoni.models.weights import Row, expand, to_ours
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.words import Token, WordTokenizer
 
@@ -144,12 +144,16 @@ class Model(nn.Module):
         Returns:
             The head that is now there.
         """
-        loaded = None
-        if kind in self.family.heads and self.features is None:
-            loaded, _ = to_ours(self.spare, expand(self.family.heads[kind], self.spec))
+        loaded, _ = to_ours(self.spare, self.names(kind, head))
         self._fill(head, f"heads.{kind}", rng.derive("head", kind, seed), loaded, drawn)
         self.heads[kind] = head
         return head
+
+    def names(self, kind: str, head: nn.Module) -> list[Row]:
+        """The family's names for a head; none if it lacks some (a chain's), or the head reads features."""
+        table = self.family.heads.get(kind, ()) if self.features is None else ()
+        rows = expand(table, self.spec)
+        return rows if head.state_dict().keys() <= {row.ours for row in rows} else []
 
     def add_features(self, features: nn.Module, *, seed: int = 0) -> None:
         """Put features between backbone and heads; their weights as for ``add_head``."""
@@ -166,7 +170,7 @@ class Model(nn.Module):
     ) -> None:
         """Weights of a new part: drawn, then taken from ``loaded``, or the spare tensors of its name."""
         self.draw(part, where, seed)
-        if loaded is None:
+        if not loaded:
             prefix = f"{where}."
             loaded = {
                 k.removeprefix(prefix): v for k, v in self.spare.items() if k.startswith(prefix)

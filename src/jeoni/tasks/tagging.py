@@ -18,7 +18,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
-from jeoni.models.heads import published_tagger, tagging_head
+from jeoni.models.heads import tagging_head
 from jeoni.nn.heads import TaggingHead
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Section
@@ -90,8 +90,8 @@ class Tagging(Task[Kept, TagPrediction]):
     def _attach_head(self, seed: int) -> None:
         """The head that is there, or in the checkpoint, for these tags; a chain comes on, or goes."""
         model, count = self.model, len(self.labels)
-        model.spare |= {f"heads.{HEAD}.{n}": t for n, t in published_tagger(model).items()}
-        head, same = model.keep_head(HEAD), model.labels == self.labels
+        same = model.labels == self.labels and "classification" not in model.heads  # whose they are
+        head = model.keep_head(HEAD)
         fits = isinstance(head, TaggingHead) and head.classes == count and same
         if not (fits and (self.chain is not None) == self.config.crf):
             before = set(model.fresh)

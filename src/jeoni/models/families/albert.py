@@ -120,6 +120,7 @@ FAMILY = Family(
     heads={
         "span": row("out", "qa_outputs"),
         "classification": (*row("dense", "albert.pooler"), *row("out", "classifier")),
+        "tagging": row("out", "classifier"),
         "sentence_order": (
             *row("dense", "albert.pooler"),
             *row("out", "sop_classifier.classifier"),
@@ -136,10 +137,12 @@ FAMILY = Family(
     ignored=("embeddings.position_ids",),
     legacy=bert.LEGACY,
     classification=HeadStyle(activation="tanh", dropout_key="classifier_dropout_prob", dropout=0.1),
+    tagging=HeadStyle(activation=None, dropout_key="classifier_dropout_prob", dropout=0.1),
     architectures={
         frozenset(): "AlbertModel",
         frozenset({"span"}): "AlbertForQuestionAnswering",
         frozenset({"classification"}): "AlbertForSequenceClassification",
+        frozenset({"tagging"}): "AlbertForTokenClassification",
         frozenset({"masked_lm"}): "AlbertForMaskedLM",
         frozenset({"masked_lm", "sentence_order"}): "AlbertForPreTraining",
     },

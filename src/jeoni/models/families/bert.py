@@ -99,6 +99,7 @@ FAMILY = Family(
     heads={
         "span": row("out", "qa_outputs"),
         "classification": (*row("dense", "bert.pooler.dense"), *row("out", "classifier")),
+        "tagging": row("out", "classifier"),
         "next_sentence": (
             *row("dense", "bert.pooler.dense"),
             *row("out", "cls.seq_relationship"),
@@ -131,6 +132,7 @@ FAMILY = Family(
         frozenset(): "BertModel",
         frozenset({"span"}): "BertForQuestionAnswering",
         frozenset({"classification"}): "BertForSequenceClassification",
+        frozenset({"tagging"}): "BertForTokenClassification",
         frozenset({"masked_lm"}): "BertForMaskedLM",
         frozenset({"next_sentence"}): "BertForNextSentencePrediction",
         frozenset({"masked_lm", "next_sentence"}): "BertForPreTraining",

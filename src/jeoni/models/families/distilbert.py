@@ -102,6 +102,7 @@ FAMILY = Family(
     heads={
         "span": row("out", "qa_outputs"),
         "classification": (*row("dense", "pre_classifier"), *row("out", "classifier")),
+        "tagging": row("out", "classifier"),
         "masked_lm": (
             *row("dense", "vocab_transform"),
             *row("norm", "vocab_layer_norm"),
@@ -113,11 +114,13 @@ FAMILY = Family(
     ignored=("embeddings.position_ids",),
     legacy=bert.LEGACY,
     classification=HeadStyle(activation="relu", dropout_key="seq_classif_dropout", dropout=0.2),
+    tagging=HeadStyle(activation=None, dropout_key=""),
     build=build,
     architectures={
         frozenset(): "DistilBertModel",
         frozenset({"span"}): "DistilBertForQuestionAnswering",
         frozenset({"classification"}): "DistilBertForSequenceClassification",
+        frozenset({"tagging"}): "DistilBertForTokenClassification",
         frozenset({"masked_lm"}): "DistilBertForMaskedLM",
     },
     tokenizer="DistilBertTokenizer",

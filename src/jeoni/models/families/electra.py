@@ -38,6 +38,7 @@ FAMILY = Family(
             *row("dense", "classifier.dense"),
             *row("out", "classifier.out_proj"),
         ),
+        "tagging": row("out", "classifier"),
         "masked_lm": (
             *row("dense", "generator_predictions.dense"),
             *row("norm", "generator_predictions.LayerNorm"),
@@ -58,6 +59,7 @@ FAMILY = Family(
         frozenset(): "ElectraModel",
         frozenset({"span"}): "ElectraForQuestionAnswering",
         frozenset({"classification"}): "ElectraForSequenceClassification",
+        frozenset({"tagging"}): "ElectraForTokenClassification",
         frozenset({"masked_lm"}): "ElectraForMaskedLM",
         frozenset({"replaced_token"}): "ElectraForPreTraining",
     },

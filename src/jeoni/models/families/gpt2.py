@@ -138,15 +138,18 @@ FAMILY = Family(
     heads={
         "language_model": LANGUAGE_MODEL,
         "classification": (weight("out", "score"),),
+        "tagging": row("out", "classifier"),
         "span": row("out", "qa_outputs"),
     },
     tied=("lm_head.weight",),
     ignored=(".attn.bias", ".attn.masked_bias"),  # masks, that anyone can compute
     classification=CLASSIFICATION,
+    tagging=HeadStyle(activation=None, dropout=0.1),
     architectures={
         frozenset(): "GPT2Model",
         frozenset({"language_model"}): "GPT2LMHeadModel",
         frozenset({"classification"}): "GPT2ForSequenceClassification",
+        frozenset({"tagging"}): "GPT2ForTokenClassification",
         frozenset({"span"}): "GPT2ForQuestionAnswering",
     },
     tokenizer="GPT2Tokenizer",

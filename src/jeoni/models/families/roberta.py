@@ -58,6 +58,7 @@ FAMILY = Family(
             *row("dense", "classifier.dense"),
             *row("out", "classifier.out_proj"),
         ),
+        "tagging": row("out", "classifier"),
         "masked_lm": (
             *row("dense", "lm_head.dense"),
             *row("norm", "lm_head.layer_norm"),
@@ -76,6 +77,7 @@ FAMILY = Family(
         frozenset(): "RobertaModel",
         frozenset({"span"}): "RobertaForQuestionAnswering",
         frozenset({"classification"}): "RobertaForSequenceClassification",
+        frozenset({"tagging"}): "RobertaForTokenClassification",
         frozenset({"masked_lm"}): "RobertaForMaskedLM",
     },
     tokenizer="RobertaTokenizer",

@@ -219,17 +219,20 @@ FAMILY = Family(
             *row("dense", "sequence_summary.summary"),
             *row("out", "logits_proj"),
         ),
+        "tagging": row("out", "classifier"),
     },
     tied=("lm_loss.weight",),
     classification=HeadStyle(
         activation="tanh", token="last", dropout_key="summary_last_dropout", dropout=0.1
     ),
+    tagging=HeadStyle(activation=None, dropout_key="", dropout=0.0),
     lm_bias=True,
     build=build,
     architectures={
         frozenset(): "XLNetModel",
         frozenset({"language_model"}): "XLNetLMHeadModel",
         frozenset({"classification"}): "XLNetForSequenceClassification",
+        frozenset({"tagging"}): "XLNetForTokenClassification",
         frozenset({"span"}): "XLNetForQuestionAnsweringSimple",
         frozenset({"beam_span"}): "XLNetForQuestionAnswering",
     },
