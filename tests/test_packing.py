@@ -100,11 +100,27 @@ def test_texts_are_the_same(
     assert not replaced(model)
 
 
-def test_under_autocast_torch_multiplies(copying: list[tuple[int, int]]) -> None:
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_copies_in_autocast_s_type(kind: torch.dtype, copying: list[tuple[int, int]]) -> None:
+    """Where there are such products; else torch's."""
     model = model_of("t5")
-    with torch.autocast("cpu", torch.bfloat16):
-        found = model.generate(PROMPTS, max_new=NEW)
-    assert all(len(text.ids) == NEW for text in found)
+    head, words = model.heads["language_model"], model.backbone.embeddings.words.weight
+    x = torch.randn(3, model.spec.hidden, generator=torch.manual_seed(0))
+    there = kind == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    copies = packing.Packed(model, 3, NEW)
+    with torch.no_grad(), copies.used():
+        plain = head(x, words)
+        assert "forward" in head.__dict__
+    with torch.no_grad(), torch.autocast("cpu", kind):
+        right = head(x, words)
+        with copies.used():
+            found = head(x, words)
+            assert ("forward" in head.__dict__) == there
+        texts = model.generate(PROMPTS, max_new=NEW)
+    assert (plain.dtype, right.dtype, found.dtype) == (torch.float32, kind, kind)
+    assert peers.error(found.float(), right.float()) < 0.01
+    assert all(len(text.ids) == NEW for text in texts)
+    assert not replaced(model)
 
 
 def test_bfloat16(copying: list[tuple[int, int]]) -> None:

@@ -26,7 +26,8 @@ class Packed:
     """
 
     def __init__(self, model: Model, rows: int, tokens: int) -> None:
-        self._rows, self._copied = rows, [-1]
+        self._rows = rows
+        self._copied: tuple[object, ...] = ()
         self._forwards: dict[nn.Module, Callable[..., Any]] = {}
         self._weights: dict[Any, Tensor] = {}
         if tokens < WORTH:
@@ -41,24 +42,25 @@ class Packed:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """The model computes with the copies; they are made anew if weights were trained meanwhile."""
-        versions = [weight._version for weight in self._weights.values()]
-        if versions != self._copied:
-            self._copied, self._forwards = versions, {}
+        """Compute with copies, in autocast's type; they are made anew if weights were trained meanwhile."""
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        wanted = (kind, *(weight._version for weight in self._weights.values()))
+        if wanted != self._copied:
+            self._copied, self._forwards = wanted, {}
             for part, weight in self._weights.items():
-                self._copy(part, weight.detach())
-        # Autocast takes other products than the copies are for.
-        forwards = {} if torch.is_autocast_enabled("cpu") else self._forwards
-        for part, forward in forwards.items():
+                self._copy(part, weight.detach(), kind or weight.dtype)
+        for part, forward in self._forwards.items():
             part.__dict__["forward"] = forward
         try:
             yield
         finally:
-            for part in forwards:
+            for part in self._forwards:
                 del part.__dict__["forward"]
 
-    def _copy(self, part: Any, weight: Tensor) -> None:
-        made = product(weight, part.bias, self._rows)
-        if made is not None:
-            vocabulary = isinstance(part, LanguageModelHead)
-            self._forwards[part] = (lambda x, _: made(x * part.scale)) if vocabulary else made
+    def _copy(self, part: Any, weight: Tensor, kind: torch.dtype) -> None:
+        bias = None if part.bias is None else part.bias.to(kind)
+        made = product(weight.to(kind), bias, self._rows)
+        if made is not None and isinstance(part, LanguageModelHead):
+            self._forwards[part] = lambda x, _: made((x * part.scale).to(kind))
+        elif made is not None:
+            self._forwards[part] = lambda x: made(x.to(kind))
