@@ -90,7 +90,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
     clock = Clock(options)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = hub.create(family, spec, tokenizer=vocabulary(vocab, folder)).to(options.device)
+        model = hub.create(family, spec, tokenizer=vocabulary(vocab, folder))
         steps = UNTIMED + options.steps + 1
         batches = _batches(options, folder, model, steps, clock)
         config = TrainConfig(
@@ -100,9 +100,8 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
             save_every_minutes=0,
             precision=options.precision,
         )
-        batches.mixture.module.to(options.device)
-        fit(batches.mixture, batches, groups=default_groups(batches.mixture.module),
-            config=config, folder=folder / "run", seed=0)  # fmt: skip
+        fit(batches.mixture, batches, groups=default_groups(batches.mixture.module), config=config,
+            folder=folder / "run", seed=0, device=options.device)  # fmt: skip
     models = [m for m in batches.mixture.module.modules() if isinstance(m, Model)]
     flops = sum(describe.operations(m, options.length).training for m in models)
     return {"seconds": clock.seconds(), "flops_per_token": flops}
