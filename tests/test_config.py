@@ -40,7 +40,7 @@ class Outer(Config):
         ({"inner": {"kind": "wide"}}, r"inner\.kind must be 'long' or 'short', not 'wide'"),
         ({"inner": {"names": [["x"]]}}, r"inner\.names must be a text, not \['x'\]"),
         ({"count": 1.5}, r"count must be a whole number, not 1\.5"),
-        ({"inner": 3}, r"inner must be a section of settings .*, not 3"),
+        ({"inner": 3}, r"inner must be a section of settings, such as \{KEY: VALUE\}, not 3"),
     ],
 )
 def test_what_is_wrong_is_named(values: dict[str, Any], message: str) -> None:

@@ -22,9 +22,9 @@ EXPECTED = {
     "too_long": "have at most {max_length} value{s}",
     "tuple": "be a list, such as [A, B]",
     "list": "be a list, such as [A, B]",
-    "dict": "be a section of settings (KEY: VALUE)",
-    "mapping": "be a section of settings (KEY: VALUE)",
-    "model": "be a section of settings (KEY: VALUE)",
+    "dict": "be a section of settings, such as {{KEY: VALUE}}",
+    "mapping": "be a section of settings, such as {{KEY: VALUE}}",
+    "model": "be a section of settings, such as {{KEY: VALUE}}",
 }
 """By the type of pydantic's errors, or by its first word (``float_parsing``, ``float_type``)."""
 
