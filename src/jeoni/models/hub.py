@@ -74,10 +74,8 @@ def load(
         labels=read_labels(config, str(folder / CONFIG)),
     )
     if init == "random":
-        model.draw(model.backbone, "backbone", seed)
-        model.fresh = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
-    else:
-        _fill(model, tensor_files.read(folder), folder)
+        return _drawn(model, seed)
+    _fill(model, tensor_files.read(folder), folder)
     return model.eval()
 
 
@@ -91,12 +89,8 @@ def described(
     published = foreign(where)
     if published is not None:
         own, found = published
-        return (
-            found.source,
-            dict(found.config),
-            own,
-            read_spec(own, found.config, str(found.source)),
-        )
+        spec = read_spec(own, found.config, str(found.source))
+        return found.source, dict(found.config), own, spec
     folder = resolve(where)
     config = files.read_json(folder / CONFIG)
     if not isinstance(config, dict):
@@ -140,10 +134,8 @@ def from_published(
         tokenizer = own.open_tokenizer(found.source.parent, spec)
     model = Model(family=own, spec=spec, backbone=own.build(spec), tokenizer=tokenizer)
     if init == "random":
-        model.draw(model.backbone, "backbone", seed)
-        model.fresh = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
-    else:
-        _fill(model, found.tensors(), found.source)
+        return _drawn(model, seed)
+    _fill(model, found.tensors(), found.source)
     return model.eval()
 
 
@@ -171,6 +163,11 @@ def create(
             raise UserError(f"family {family!r} has no preset {preset!r}", hint=hint)
         preset = found.presets[preset]
     model = Model(family=found, spec=preset, backbone=found.build(preset), tokenizer=tokenizer)
+    return _drawn(model, seed)
+
+
+def _drawn(model: Model, seed: int) -> Model:
+    """The model with fresh values in its backbone."""
     model.draw(model.backbone, "backbone", seed)
     model.fresh = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
     return model.eval()
