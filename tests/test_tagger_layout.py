@@ -12,6 +12,7 @@ from transformers.models.auto import modeling_auto
 
 import peers
 from jeoni.models import hub
+from jeoni.models.heads import classification_head, tagging_head
 from jeoni.models.model import Model
 from jeoni.recipes import card
 from jeoni.serving.tagger import tag
@@ -157,3 +158,17 @@ def test_a_classifier_is_no_tagger(tmp_path: Path) -> None:
     assert list(loaded.heads) == ["classification"]
     Tagging(model=loaded, config=TaggingConfig(labels=tuple(LABELS), max_length=20))
     assert {"heads.tagging.out.weight", "heads.tagging.out.bias"} <= loaded.fresh
+
+
+def test_beside_a_classifier(tmp_path: Path) -> None:
+    """Both heads in one model: one name cannot be two tensors."""
+    model = tagger()
+    model.heads.pop("tagging")
+    model.add_head("classification", classification_head(model, 3), seed=0)
+    model.add_head("tagging", tagging_head(model, 5), seed=1)
+    model.save(tmp_path)
+    again = hub.load(tmp_path)
+    again.add_head("tagging", tagging_head(again, 5), seed=2)
+    for kind in ("classification", "tagging"):
+        for name, tensor in model.heads[kind].state_dict().items():
+            assert torch.equal(again.heads[kind].state_dict()[name], tensor), (kind, name)

@@ -152,6 +152,8 @@ class Model(nn.Module):
     def names(self, kind: str, head: nn.Module) -> list[Row]:
         """The family's names for a head; none if it lacks some (a chain's), or the head reads features."""
         table = self.family.heads.get(kind, ()) if self.features is None else ()
+        if kind == "tagging" and "classification" in self.heads:  # whose names are the same
+            table = ()
         rows = expand(table, self.spec)
         return rows if head.state_dict().keys() <= {row.ours for row in rows} else []
 
