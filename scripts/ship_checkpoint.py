@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.base.config import read_yaml
-from jeoni.base.files import read_json, write_json, write_text
+from jeoni.base.files import read_json, write_text
 from jeoni.models.convert import convert
 from jeoni.models.where import SHIPPED
 
 LARGEST = 25_000_000
-DROPOUT = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 
 
 def stage(folder: Path) -> dict[str, Any]:
@@ -120,10 +119,6 @@ def main() -> None:
     options = parser.parse_args()
     target = SHIPPED / options.name
     convert(options.runs[-1] / "model", target, dtype="bfloat16")
-    config = read_json(target / "config.json")
-    write_json(
-        target / "config.json", {**config, **{k: v for k, v in DROPOUT.items() if k in config}}
-    )
     stages = [stage(folder) for folder in options.runs]
     write_text(target / "README.md", card(options.name, stages, options.about, options.licence))
     for file in target.iterdir():
