@@ -215,16 +215,16 @@ def test_no_line_can_be_read(tmp_path: Path, task: Any) -> None:
 def test_the_first_row_may_have_other_columns(tmp_path: Path, good: dict[str, Any]) -> None:
     lines = ({"x": 1}, good, {**good, "label": 2}, {"x": 2})
     (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    given = {"test": str(tmp_path / "x.jsonl")}
+    test = str(tmp_path / "x.jsonl")
     with pytest.raises(UserError, match=r"x.jsonl, line 1: columns x: which is what"):
-        open_dataset(DataConfig(**given))  # type: ignore[arg-type]
-    dataset = open_dataset(DataConfig(**given, skip_bad=True))  # type: ignore[arg-type]
+        open_dataset(DataConfig(test=test))
+    dataset = open_dataset(DataConfig(test=test, skip_bad=True))
     assert dataset.task == ("text_to_text" if "source" in good else "classification")
     if "source" in good:
         assert text_to_text.from_data(dataset)["source"] == "{source}"
     (tmp_path / "x.jsonl").write_text('{"x": 1}\n' * 3)
     with pytest.raises(UserError, match=r"line 1: columns x: which is what(?s:.*)data.text=COLUMN"):
-        open_dataset(DataConfig(**given, skip_bad=True))  # type: ignore[arg-type]
+        open_dataset(DataConfig(test=test, skip_bad=True))
 
 
 def test_of_a_dialogue_only_bad_turns_are_passed_over(tmp_path: Path) -> None:

@@ -264,6 +264,10 @@ class Marked(Listed[MarkedText]):
     kind: ClassVar[str] = "marked"
 
 
+NOTHING = "(nothing)"
+"""How an answer without any text is shown."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Text:
     """A text, its right label, the predicted label and the probability (0 to 1) it was given."""

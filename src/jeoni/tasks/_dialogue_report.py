@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from jeoni.data.dialogues import NONE, split
 from jeoni.data.record import Record
 from jeoni.metrics.counts import Counts
-from jeoni.report.sections import Bars, Section, Table, Text, Texts
+from jeoni.report.sections import NOTHING, Bars, Section, Table, Text, Texts
 from jeoni.tasks._dialogue_types import StatePrediction
 
 SHOWN = 12
 CONFUSED = 20
-NOTHING = "(nothing)"
 State = Mapping[str, str]
 """From slots to values."""
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from jeoni.report.sections import Bars, Section, Text, Texts
+from jeoni.report.sections import NOTHING, Bars, Section, Text, Texts
 
 SHOWN = 12
 _LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # words
@@ -30,7 +30,7 @@ def text_sections(
     """
     rows = zip(sources, references, texts, scores, strict=True)
     items = [
-        Text(source, " | ".join(gold), text or "(nothing)", score >= best * 0.9999)
+        Text(source, " | ".join(gold), text or NOTHING, score >= best * 0.9999)
         for source, gold, text, score in rows
     ]
     order = sorted((i for i in range(len(items)) if not items[i].good), key=scores.__getitem__)

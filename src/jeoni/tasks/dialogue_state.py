@@ -22,9 +22,9 @@ from jeoni.data.dialogues import split
 from jeoni.data.record import Record
 from jeoni.metrics.dialogue import right_turns, state_scores
 from jeoni.ops.losses import segment_log_softmax
-from jeoni.report.sections import Section
+from jeoni.report.sections import NOTHING, Section
 from jeoni.tasks._dialogue_head import SlotHead, by_slot, meanings
-from jeoni.tasks._dialogue_report import NOTHING, dialogue_sections
+from jeoni.tasks._dialogue_report import dialogue_sections
 from jeoni.tasks._dialogue_types import StatePrediction
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 
