@@ -8,10 +8,10 @@ import torch
 
 import peers
 from jeoni.base.errors import UserError
+from jeoni.distillation.student import shrink
 from jeoni.models import hub
 from jeoni.models.families import albert, static
 from jeoni.models.model import Model
-from jeoni.models.student import shrink
 from peers import assert_same_outputs, fresh
 
 

@@ -12,6 +12,7 @@ from jeoni.nn.heads import (
     ClassificationHead,
     LanguageModelHead,
     MaskedLMHead,
+    QuestionSpanHead,
     ReplacedTokenHead,
     SpanBoundaryHead,
     SpanHead,
@@ -23,9 +24,9 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
     """A head of a published kind, of the size that its tensors have.
 
     Args:
-        kind: ``span``, ``beam_span``, ``classification``, ``tagging``, ``next_sentence``,
-            ``sentence_order``, ``masked_lm``, ``span_boundary``, ``replaced_token`` or
-            ``language_model`` (one that writes: GPT, or a decoder).
+        kind: ``span``, ``beam_span``, ``question_span``, ``classification``, ``tagging``,
+            ``next_sentence``, ``sentence_order``, ``masked_lm``, ``span_boundary``, ``replaced_token``
+            or ``language_model`` (one that writes: GPT, or a decoder).
         model: whose family and sizes count.
         tensors: the head's tensors, by our names; without them it is as published.
     """
@@ -35,6 +36,8 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
         case "beam_span":
             without = "start.weight" in tensors and "answer.weight" not in tensors
             return beam_span_head(model, answers=not without)
+        case "question_span":
+            return QuestionSpanHead(model.state_size, norm_eps=model.spec.norm_eps)
         case "classification":
             return classification_head(model, tensors["out.weight"].shape[0])
         case "tagging":

@@ -3,6 +3,7 @@
 A head gets the packed hidden states and gives logits. It knows its shapes, no family and no data.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -350,6 +351,47 @@ class BeamSpanHead(nn.Module):
         x = torch.tanh(self.answer_dense(torch.cat([start, whole], -1)))
         result: Tensor = self.answer(x).squeeze(-1)
         return result
+
+
+class QuestionSpanHead(nn.Module):
+    """Start and end scores of every token, as the answer to a token that asks.
+
+    Source: Ram et al., "Few-Shot Question Answering by Pretraining Span Selection", ACL 2021, section 3.2
+    (question-aware span selection). Scores are divided by the root of ``H``, which theirs are not: fresh
+    ones would be in the tens.
+
+    Args:
+        hidden: ``H``.
+        norm_eps: epsilon of the layer norms.
+    """
+
+    def __init__(self, hidden: int, *, norm_eps: float) -> None:
+        super().__init__()
+        self.asking = nn.Linear(hidden, 2 * hidden)
+        self.asking_norm = nn.LayerNorm(hidden, eps=norm_eps)
+        self.said = nn.Linear(hidden, 2 * hidden)
+        self.said_norm = nn.LayerNorm(hidden, eps=norm_eps)
+        self.start = nn.Linear(hidden, hidden, bias=False)
+        self.end = nn.Linear(hidden, hidden, bias=False)
+
+    def forward(
+        self, hidden: Tensor, asking: Tensor, counts: Sequence[int], lengths: Sequence[int]
+    ) -> Tensor:
+        """Scores of starts and ends ``[M, 2]``: for each token that asks, those of its sequence in order.
+
+        Args:
+            hidden: ``[N, H]``.
+            asking: places in it of the tokens that ask, by sequence.
+            counts: how many of them each sequence has, ``[B]``.
+            lengths: tokens of each sequence, ``[B]``.
+        """
+        width = hidden.shape[-1]
+        both = (-1, 2, width)
+        asked = self.asking_norm(nn.functional.gelu(self.asking(hidden[asking])).view(both))
+        asked = torch.stack([self.start(asked[:, 0]), self.end(asked[:, 1])], 1) * width**-0.5
+        said = self.said_norm(nn.functional.gelu(self.said(hidden)).view(both))
+        pairs = zip(asked.split(list(counts)), said.split(list(lengths)), strict=True)
+        return torch.cat([torch.einsum("qch,nch->qnc", a, s).flatten(0, 1) for a, s in pairs])
 
 
 class ReplacedTokenHead(nn.Module):

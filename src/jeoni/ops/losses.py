@@ -30,7 +30,9 @@ def segment_log_softmax(scores: Tensor, lengths: Sequence[int]) -> Tensor:
         float32, the shape of ``scores``.
     """
     scores = scores.float()
-    sequence = torch.repeat_interleave(torch.tensor(lengths, device=scores.device))
+    sequence = torch.repeat_interleave(
+        torch.tensor(lengths, dtype=torch.long, device=scores.device)
+    )
     index = sequence if scores.dim() == 1 else sequence[:, None].expand_as(scores)
     shape = (len(lengths), *scores.shape[1:])
     top = torch.full(shape, float("-inf"), device=scores.device)

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from jeoni.base.batch import Batch
-from jeoni.models.heads import beam_span_head
+from jeoni.base.errors import UserError
+from jeoni.models.heads import beam_span_head, build_head
 from jeoni.models.model import Model
 from jeoni.nn.heads import BeamSpanHead, SpanHead, pooled
 from jeoni.tasks._span_decode import best_joint_spans, best_spans, search
 from jeoni.tasks._span_types import Window, WindowAnswers
 
-INDEPENDENT, JOINT, NO_ANSWER = "span", "beam_span", "answerability"
+INDEPENDENT, JOINT, QUESTION = "span", "beam_span", "question_span"
+NO_ANSWER = "answerability"
 
 
 class Spans(ABC):
@@ -24,7 +26,12 @@ class Spans(ABC):
         model: gets the heads, where the checkpoint has none.
         answerability: whether it also says if there is an answer at all.
         seed: draws fresh heads.
+
+    Attributes:
+        mark: tokens that follow every question.
     """
+
+    mark: tuple[int, ...] = ()
 
     def __init__(self, model: Model, *, answerability: bool, seed: int) -> None:
         self.model = model
@@ -68,13 +75,22 @@ class Independent(Spans):
         model = self.model
         if model.keep_head(INDEPENDENT, NO_ANSWER) is None:
             model.add_head(INDEPENDENT, SpanHead(model.state_size), seed=seed)
+        self._answerable(seed)
+
+    def _answerable(self, seed: int) -> None:
+        model = self.model
         if self.answerability and NO_ANSWER not in model.heads:
             model.add_head(NO_ANSWER, nn.Linear(model.state_size, 1), seed=seed)
+
+    def spans(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Scores of starts and ends, ``[N, 2]``."""
+        result: Tensor = self.model.heads[INDEPENDENT](hidden)
+        return result
 
     def logits(self, batch: Batch) -> Tensor:
         """Scores of starts and ends ``[N, 2]``; in a third column, of no answer."""
         hidden = self.model(batch)
-        scores: Tensor = self.model.heads[INDEPENDENT](hidden)
+        scores = self.spans(hidden, batch)
         if not self.answerability:
             return scores
         return torch.cat([scores, self.model.heads[NO_ANSWER](hidden)], -1)
@@ -105,6 +121,40 @@ class Independent(Spans):
             WindowAnswers(best_spans(part, window, max_answer=max_answer, n_best=n_best), null)
             for part, window, null in zip(parts, windows, nulls, strict=True)
         ]
+
+
+class Asked(Independent):
+    """Start and end are scored as the answer to a token behind the question, the tokenizer's mask.
+
+    Source: Ram et al., "Few-Shot Question Answering by Pretraining Span Selection", ACL 2021, section 3.3;
+    ``objectives.recurring_spans`` trains the head.
+    """
+
+    def attach(self, seed: int) -> None:
+        """The head; for answerability another.
+
+        Raises:
+            UserError: the tokenizer has no mask.
+        """
+        model, mask = self.model, self.model.tokenizer.mask_id
+        if mask is None:
+            raise UserError(
+                "task.head=question: the tokenizer has no mask, which stands for what is asked",
+                hint="take task.head=independent",
+            )
+        self.mark = (mask,)
+        if model.keep_head(QUESTION, NO_ANSWER) is None:
+            model.add_head(QUESTION, build_head(QUESTION, model, {}), seed=seed)
+        self._answerable(seed)
+
+    def spans(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """By the first mask of each sequence: what a question or passage says of masks is behind it."""
+        masks = (batch.ids == self.mark[0]).nonzero()[:, 0]
+        asking = masks[torch.searchsorted(masks, torch.tensor(batch.starts, device=masks.device))]
+        result: Tensor = self.model.heads[QUESTION](
+            hidden, asking, [1] * len(asking), batch.lengths
+        )
+        return result
 
 
 class Joint(Spans):

@@ -24,13 +24,15 @@ from jeoni.data.record import Record, text_field
 from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import Section
 from jeoni.tasks._span_decode import choose
-from jeoni.tasks._span_heads import JOINT, Independent, Joint, Spans
+from jeoni.tasks._span_heads import JOINT, QUESTION, Asked, Independent, Joint, Spans
 from jeoni.tasks._span_report import span_sections
 from jeoni.tasks._span_scores import WITH_NO_ANSWER, span_scores
 from jeoni.tasks._span_types import Candidate, EncodedSpans, SpanPrediction, Window, WindowAnswers
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 from jeoni.text.tokenizer import Pieces
 
+HEADS = {"question": QUESTION, "joint": JOINT}
+"""Heads that a checkpoint may bring, and ``auto`` takes then."""
 RIGHT = 99.99
 """A score from which on an answer counts as right."""
 WEIGHT = 0.5
@@ -50,8 +52,9 @@ class SpanQAConfig(Config):
         n_best: candidates kept for each question.
         no_answer: whether a question may have no answer.
         null_threshold: no answer is given when its score exceeds the best answer's by more than this.
-        head: ``independent`` scores of start and end, or ``joint``: ends are scored given a start;
-            ``auto``: joint if the checkpoint has such a head.
+        head: ``independent`` scores of start and end; ``joint``: ends are scored given a start;
+            ``question``: both as the answer to a mask behind the question (Ram et al., "Few-Shot Question
+            Answering by Pretraining Span Selection", 2021); ``auto``: what the checkpoint has a head for.
         beam: of a joint head, how many starts of each window are looked at.
         answerability: learn beside the spans whether a window has the answer, from what stands for the
             sequence (``[CLS]``); no answer is given where that says so, by more than ``null_threshold``.
@@ -66,7 +69,7 @@ class SpanQAConfig(Config):
     n_best: int = Field(20, ge=1)
     no_answer: bool = False
     null_threshold: float = 0.0
-    head: Literal["auto", "independent", "joint"] = "auto"
+    head: Literal["auto", "independent", "joint", "question"] = "auto"
     beam: int = Field(5, ge=1)
     answerability: bool = False
     metric: Literal["squad_v1", "squad_v2", "korquad_v1", "klue_mrc"] = "squad_v1"
@@ -87,13 +90,17 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
                 f"{self.model.spec.positions} positions"
             )
         config = self.config
-        self.joint = config.head == "joint" or (config.head == "auto" and JOINT in self.model.heads)
+        brought = [name for name, kind in HEADS.items() if self.model.brings(kind)]
+        self.head = config.head if config.head != "auto" else (*brought, "independent")[0]
         own: dict[str, Any] = {"answerability": config.answerability, "seed": seed}
-        self.spans: Spans = (
-            Joint(self.model, beam=config.beam, **own)
-            if self.joint
-            else Independent(self.model, **own)
-        )
+        self.spans: Spans
+        match self.head:
+            case "joint":
+                self.spans = Joint(self.model, beam=config.beam, **own)
+            case "question":
+                self.spans = Asked(self.model, **own)
+            case _:
+                self.spans = Independent(self.model, **own)
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> EncodedSpans:
         """Questions to windows; targets ``start [n]`` and ``end [n]`` are tokens of the sequence.
@@ -112,8 +119,8 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         cut = 0
         for number, (record, question) in enumerate(zip(records, questions, strict=True)):
             passage = passages[contexts[number]]
-            asked = question.ids[: self.config.max_question]
-            cut += len(asked) < len(question.ids)
+            asked = [*question.ids[: self.config.max_question], *self.spans.mark]
+            cut += self.config.max_question < len(question.ids)
             first = tokenizer.text_start(len(asked))
             answer = self._answer(record) if labeled else None
             for start, end in self._windows(record, len(asked), passage):
@@ -236,7 +243,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         self, encoded: Encoded, predictions: Sequence[SpanPrediction], scores: Scores
     ) -> list[Section]:
         """Scores by kind of question, and passages with the answers marked."""
-        return span_sections(encoded.records, predictions, scores.per_example)
+        return span_sections(encoded.records, predictions, scores.per_example, self.main_metric)
 
     def confidences(
         self, encoded: Encoded, predictions: Sequence[SpanPrediction], scores: Scores
@@ -259,8 +266,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
-        head = "joint" if self.joint else "independent"
-        return {"task": "span_qa", **self.config.model_dump(), "head": head}
+        return {"task": "span_qa", **self.config.model_dump(), "head": self.head}
 
 
 def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int]:

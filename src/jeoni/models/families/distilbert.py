@@ -1,6 +1,6 @@
 """DistilBERT: Sanh et al., "DistilBERT, a distilled version of BERT", 2019.
 
-BERT with half of the layers, without segments and pooler (section 3). ``jeoni.models.student`` makes
+BERT with half of the layers, without segments and pooler (section 3). ``jeoni.distillation.student`` makes
 one from a BERT's layers.
 """
 

@@ -1,0 +1,1 @@
+"""What smaller models learn from larger ones."""
