@@ -106,6 +106,7 @@ def test_static_vectors_come_through_the_same_door(tmp_path: Path) -> None:
     whole = embed_words(model, ["전이 학습", ["don't", "never-seen", ","]])
     assert np.allclose(whole[0], [table["전이"], table["학습"]])
     assert np.allclose(whole[1], [table["don't"], np.zeros(5), table[","]])  # words as they are
+    assert read(model, ["전이 unseen", "학습 never"], per="word").missing == 2
     assert np.allclose(embed(model, ["the transfer"])[0], (table["the"] + table["transfer"]) / 2)
     assert embed(model, ["the"], layers="all").shape == (1, 1, 5)
     with pytest.raises(UserError, match="layers=second_to_last, but the model has 0 above"):

@@ -69,7 +69,7 @@ def embed_file(
     loaded = model if isinstance(model, Model) else hub.load(model, family=family)
     loaded.to(runtime.device(device))
     size = vectors.shape(loaded, layers)
-    notes = {"texts cut": 0, "words without a token": 0}
+    notes = {"texts cut": 0, "words without a vector": 0}
     with (
         named_problems(Path(out), "give another file with --out"),
         replacing(Path(out)) as temporary,
@@ -85,7 +85,7 @@ def embed_file(
             )  # fmt: skip
             sink.add(texts, found.vectors)
             notes["texts cut"] += found.cut
-            notes["words without a token"] += found.missing
+            notes["words without a vector"] += found.missing
             bar.advance(len(part))
     notes = {name: count for name, count in notes.items() if count}
     return {"out": str(out), "texts": total, "rows": sink.rows, "shape": list(size), "notes": notes}

@@ -34,8 +34,8 @@ class Embedded:
         vectors: for each text ``[D]``, or ``[W, D]`` where each word has one; ``D`` is ``L + 1, H`` for all
             layers, else ``H``, or ``4 H`` where four are side by side.
         cut: texts that were longer than the model reads.
-        missing: words that no token stands for (behind the cut, or of control characters); their vectors
-            are zeros.
+        missing: words whose vectors are zeros: no token stands for them (behind the cut, or of control
+            characters), or a file of word vectors lacks them.
     """
 
     vectors: list[Vectors]
@@ -137,8 +137,10 @@ def read(
     limit = model.spec.limit if max_length is None else max_length
     sequences, cut = encoded(model, texts, limit, where)
     result: list[Vectors] = [np.empty(0, np.float32)] * len(sequences)
+    missing = 0
 
     def take(chosen: Sequence[int], batch: Batch, hidden: Tensor) -> None:
+        nonlocal missing
         if per == "text":
             parts: Sequence[Vectors] = list(pooled(hidden, batch, pooling).float().cpu().numpy())
         else:
@@ -146,6 +148,7 @@ def read(
             parts = [
                 of_words(part, sequences[i], pooling) for i, part in zip(chosen, split, strict=True)
             ]
+            missing += sum(int((~part.any(-1)).sum()) for part in parts)
         for i, part in zip(chosen, parts, strict=True):
             part = part.reshape(*part.shape[:-1], *size).copy()  # else it keeps the whole batch
             if normalized:
@@ -153,7 +156,7 @@ def read(
             result[i] = part
 
     _compute(model, sequences, layers, tokens, precision, take)
-    return Embedded(result, cut, sum(s.missing for s in sequences) if per == "word" else 0)
+    return Embedded(result, cut, missing)
 
 
 def shape(model: Model, layers: Layers) -> tuple[int, ...]:

@@ -26,11 +26,6 @@ class Reading:
     owners: Ints
     words: int
 
-    @property
-    def missing(self) -> int:
-        """Words that no token stands for."""
-        return self.words - len(np.unique(self.owners[self.owners != NONE]))
-
 
 def encoded(
     model: Model, texts: Sequence[Text], limit: int | None, where: Callable[[int], str]
