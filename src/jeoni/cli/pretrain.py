@@ -56,7 +56,7 @@ def pretrain(
 
     masked_lm, span_boundary, next_sentence, sentence_order, replaced_token,
     causal_lm, permuted_lm, span_corruption, denoising, contrastive,
-    span_selection
+    span_selection, recurring_spans
 
     [bold]Settings[/bold] (KEY=VALUE)
 
