@@ -93,3 +93,5 @@ def test_score_is_rouge_w(tmp_path: Path) -> None:
     # Two of the characters of "서울" and "서울시"; an answer where there is none is wrong.
     assert values.values["rouge_w"] == pytest.approx(100 * (2 * 2 / 5) / 2)
     assert values.per_example == pytest.approx([80.0, 0.0])
+    titles = [section.title for section in task.sections(encoded, [said("서울"), none], values)]
+    assert titles[0] == "ROUGE-W by question word"

@@ -139,8 +139,8 @@ def test_a_band_has_the_main_metric_of_its_examples() -> None:
     section = length_section("f1", lengths_of([3, 9] * 10), scores)
     assert section is not None
     assert [(row["length"], row["f1"]) for row in section.rows] == [
-        ("3-3 (n=10)", pytest.approx(2 / 3)),
-        ("9-9 (n=10)", 0.0),
+        ("3 (n=10)", pytest.approx(2 / 3)),
+        ("9 (n=10)", 0.0),
     ]
 
 

@@ -47,7 +47,8 @@ def length_section(metric: str, encoded: Encoded, scores: Scores) -> Bars | None
     rows: list[dict[str, Any]] = []
     for low, high in bands:
         own = np.flatnonzero((low <= lengths) & (lengths <= high)).tolist()
-        rows.append({"length": f"{low}-{high} (n={len(own):,})", metric: scores.over(own)})
+        band = f"{low}" if low == high else f"{low}-{high}"
+        rows.append({"length": f"{band} (n={len(own):,})", metric: scores.over(own)})
     digits = ".3f" if all(abs(row[metric]) <= 1 for row in rows) else ".1f"
     note = (
         "tokens that were read of an example, special ones too; of several windows or choices all"

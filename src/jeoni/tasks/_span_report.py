@@ -22,34 +22,45 @@ _WORDS = {
     }.items()
 }
 _LENGTHS = ((1, 10), (11, 25), (26, 50), (51, 100), (101, 10**9))
+_NAMES = {"f1": "F1", "rouge_w": "ROUGE-W"}
 SHOWN = 12
 
 
 def span_sections(
-    records: Sequence[Record], predictions: Sequence[SpanPrediction], scores: Sequence[float]
+    records: Sequence[Record],
+    predictions: Sequence[SpanPrediction],
+    scores: Sequence[float],
+    metric: str = "f1",
 ) -> list[Section]:
     """Score by question word and answer length; wrong and right answers marked in their passages.
 
     Args:
         records: the questions.
         predictions: their answers.
-        scores: F1 of each, in percent.
+        scores: of each, in percent.
+        metric: what they are.
     """
+    name = _NAMES[metric]
     items = [
-        _passage(record, prediction, score)
+        _passage(record, prediction, score, name)
         for record, prediction, score in zip(records, predictions, scores, strict=True)
     ]
     wrong = sorted((i for i in range(len(items)) if not items[i].good), key=scores.__getitem__)
     right = [item for item in items if item.good]
     return [
-        Bars("F1 by question word", _by_word(records, scores), "kind", "f1"),
-        Bars("F1 by length of the answer (characters)", _by_length(records, scores), "kind", "f1"),
+        Bars(f"{name} by question word", _by_word(records, scores), "kind", "score"),
+        Bars(
+            f"{name} by length of the answer (characters)",
+            _by_length(records, scores),
+            "kind",
+            "score",
+        ),
         Passages("Wrong answers", [items[i] for i in _spread(wrong, SHOWN)]),
         Passages("Right answers", right[:SHOWN]),
     ]
 
 
-def _passage(record: Record, prediction: SpanPrediction, score: float) -> Passage:
+def _passage(record: Record, prediction: SpanPrediction, score: float, metric: str) -> Passage:
     answers = record.fields.get("answers", [])
     spans = [(int(a["start"]), int(a["start"]) + len(a["text"])) for a in answers]
     return Passage(
@@ -58,7 +69,7 @@ def _passage(record: Record, prediction: SpanPrediction, score: float) -> Passag
         gold=list(dict.fromkeys(spans)),
         predicted=(prediction.start, prediction.end) if prediction.text else None,
         good=score >= 99.99,
-        caption=f"F1 {score:.0f}, probability {prediction.probability:.0%}",
+        caption=f"{metric} {score:.0f}, probability {prediction.probability:.0%}",
     )
 
 
@@ -95,7 +106,7 @@ def _by_length(records: Sequence[Record], scores: Sequence[float]) -> list[dict[
 
 def _rows(groups: dict[str, list[float]], *, by_size: bool = True) -> list[dict[str, object]]:
     order = sorted(groups.items(), key=lambda g: -len(g[1])) if by_size else groups.items()
-    return [{"kind": f"{k} (n={len(v)})", "f1": sum(v) / len(v)} for k, v in order]
+    return [{"kind": f"{k} (n={len(v)})", "score": sum(v) / len(v)} for k, v in order]
 
 
 def _spread(items: Sequence[int], count: int) -> list[int]:
