@@ -22,6 +22,7 @@ from jeoni.report.sections import (
     Points,
     Section,
     Table,
+    Text,
     Texts,
 )
 from report_page import EVERYTHING, NASTY, Page, render
@@ -124,6 +125,22 @@ def test_nothing_to_show(section: Section, lang: str, words: str) -> None:
     page = render(section, lang=lang)
     assert page.texts("p", "empty") == [words]
     assert not page.texts("figure")
+
+
+def test_long_cells_keep_some_width_on_a_phone() -> None:
+    table = Table("T", ["a", "b"], [["klue-mrc", "KLUE-BERT-base, KLUE-RoBERTa-base; test"]])
+    page = Report("R", "", [table]).html()
+    assert "<td>klue-mrc</td>" in page
+    assert '<td class="long">KLUE-BERT-base' in page
+
+
+def test_long_texts_are_folded() -> None:
+    short, long = "A short text.", "word " * 300
+    texts = Texts("T", [Text(text, "a", "b", False) for text in (short, long)])
+    page = Report("R", "", [texts]).html()
+    assert page.count("<details>") == 1
+    assert f'dir="auto">{short}</p>' in page
+    assert long in page
 
 
 def test_languages_are_marked() -> None:

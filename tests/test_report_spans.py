@@ -87,7 +87,7 @@ def test_long_passages_are_shortened_around_the_spans(place: int) -> None:
     assert len(short) < 600
     assert page.texts("mark", "gold")[1:] == [context[place : place + 4]] * 2
     assert page.texts("span", "cut")
-    assert page.texts("summary") == ["Whole passage"]
+    assert page.texts("summary") == ["Whole text"]
 
 
 def test_what_lies_between_two_spans_is_shortened() -> None:
