@@ -21,6 +21,7 @@ from jeoni.models.model import Model
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import finetune
 from jeoni.recipes.predict import predict
+from jeoni.recipes.suite_settings import absence, resolve
 from jeoni.tasks.multiple_choice import MultipleChoice, MultipleChoiceConfig
 
 SWAG = ("", "video-id", "fold-ind", "startphrase", "sent1", "sent2", "gold-source",
@@ -44,6 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("train", "val"):
         with (path / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([SWAG, *rows()])
+    with (path / "test.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(row[:-1] for row in [SWAG, *rows()])  # without labels
     return path
 
 
@@ -66,6 +69,16 @@ def test_swag_as_it_is_published(folder: Path) -> None:
     assert fields["choices"][0] == "She wants the money back."
     for record in dataset.split("train"):
         assert record.fields["choices"][choice_index(record)] == "She watches it again."
+
+
+def test_swag_s_test_file_has_no_labels(folder: Path) -> None:
+    """There is something to predict, nothing to score: a suite does not train for it."""
+    data = {"root": str(folder.parent)}
+    assert "label" not in open_dataset(DataConfig(name="swag", **data)).split("test")[0].fields
+    asked = {"name": "x", "model": "bert-base", "sets": {"swag": {"data": data}}}
+    assert absence(resolve(asked, ["split=test"], {}), "swag") == (
+        "dataset 'swag': its test has no labels"
+    )
 
 
 def test_choices_are_pairs_and_stay_together() -> None:
@@ -157,3 +170,6 @@ def test_trained_evaluated_and_used(folder: Path, tiny_folder: Path, tmp_path: P
     found = predict(run.folder, data, split="dev")
     assert {row["index"] for row in found} <= {0, 1, 2, 3}
     assert found[0]["choice"].startswith("She ")
+    assert len(predict(run.folder, data)) == 12
+    with pytest.raises(UserError, match="'swag': its test has no labels"):
+        evaluate(run.folder, data, split="test")

@@ -185,6 +185,11 @@ class Dataset:
         """The data's licence, as far as it is known."""
         return self.card.licence if self.card else "your own data"
 
+    def unlabeled(self, name: Split) -> bool:
+        """Whether a split is a file of the catalog that has nothing to score against."""
+        own = getattr(self.config, name)
+        return self.card is not None and own is None and name in self.card.unlabeled
+
     def skipped(self, name: Split) -> Skipped:
         """What is passed over of a split (see ``skip_bad``); of a cut file, both sides have the same."""
         return self._skipped.setdefault(self._rows(name), Skipped())

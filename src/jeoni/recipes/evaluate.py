@@ -54,6 +54,11 @@ def evaluate(
     """
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
+    if dataset.unlabeled(split):
+        raise UserError(
+            f"dataset {dataset.name!r}: its {split} has no labels",
+            hint="what a model says of it: jeoni predict",
+        )
     encoded = examples.encode(chosen, dataset, split)
     skipped = examples.tell(dataset)
     first = distributed.rank() == 0

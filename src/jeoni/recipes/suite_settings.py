@@ -147,18 +147,8 @@ def absence(recipe: SuiteRecipe, name: str) -> str | None:
     needed = ("train", recipe.split) if name in recipe.sets else (recipe.split,)
     lacking: Any = next((split for split in needed if split not in dataset.sources), None)
     if lacking is None:
-        return _unlabeled(config, recipe.split)
+        bare = dataset.unlabeled(recipe.split)
+        return f"dataset {config.name!r}: its {recipe.split} has no labels" if bare else None
     if config.name is None:
         return f"there is no {lacking} file"
     return str(cards.missing(config.name, lacking, config.root))
-
-
-def _unlabeled(config: DataConfig, split: Split) -> str | None:
-    """That the catalog's file of a split has nothing to score against."""
-    if (
-        config.name
-        and getattr(config, split) is None
-        and split in cards.card(config.name).unlabeled
-    ):
-        return f"dataset {config.name!r}: its {split} has no labels"
-    return None
