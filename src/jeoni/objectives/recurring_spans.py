@@ -72,30 +72,23 @@ class RecurringSpans(Objective):
     def arrange(self, chunks: Chunks, indices: Ints, noise: Noise) -> Draft:
         """A chunk a sequence, its blanks a mask each; no other objective touches them or their answers."""
         taken, nats = chunks.take(indices), self._surprisal(chunks)
-        edges = np.cumsum(taken.lengths)
-        found = [
-            (place + edge, answer + edge, size)
-            for index, edge, length in zip(
-                indices, edges - taken.lengths, taken.lengths, strict=True
-            )
-            for place, answer, size in self._blanks(
-                taken.ids[edge : edge + length],
-                taken.words[edge : edge + length],
-                nats,
-                noise.generator("recurring spans", int(index)),
-            )
-        ]
+        firsts = np.cumsum(taken.lengths) - taken.lengths
+        found: list[tuple[int, int, int]] = []
+        for index, first, length in zip(indices, firsts, taken.lengths, strict=True):
+            ids, words = (own[first : first + length] for own in (taken.ids, taken.words))
+            draw = noise.generator("recurring spans", int(index))
+            blanks = self._blanks(ids, words, nats, draw)
+            found += [(place + first, answer + first, size) for place, answer, size in blanks]
         places, answers, sizes = np.array(found, np.int64).reshape(-1, 3).T
         kept = ~_covered(places + 1, sizes - 1, len(taken.ids))  # of a blank, the first token
         own = _covered(answers, sizes, len(taken.ids))
         own[places] = True
         ids, words = taken.ids.copy(), taken.words.copy()
         ids[places], words[places] = self.mask, True
-        lengths = np.add.reduceat(kept, edges - taken.lengths)
+        lengths = np.add.reduceat(kept, firsts)
         draft = framed(Taken(ids[kept], words[kept], lengths), indices, self.model.tokenizer)
-        text = np.flatnonzero(~draft.special)[
-            np.cumsum(kept) - 1
-        ]  # where each token is in the draft
+        where = np.cumsum(kept) - 1  # of each token, among those that are kept
+        text = np.flatnonzero(~draft.special)[where]
         special = draft.special.copy()
         special[text[own]] = True
         return replace(draft, special=special).aimed(
