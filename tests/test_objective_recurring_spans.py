@@ -145,7 +145,7 @@ def test_the_loss_is_that_of_the_formula(store: TokenStore) -> None:
             query = head.asking_norm(gelu(head.asking(hidden[blank]))[columns].clone())  # type: ignore[operator, union-attr]
             keys = head.said_norm(gelu(head.said(own))[:, columns])  # type: ignore[operator, union-attr]
             scores = keys @ weight(query) / width**0.5  # type: ignore[operator]
-            total -= float(scores.log_softmax(0)[target - bounds[number]]) / 2
+            total -= float(scores.detach().log_softmax(0)[target - bounds[number]]) / 2
             best.append(int(scores.argmax()) + bounds[number])
         right += best == [start, end]
     assert float(part.total) == pytest.approx(total, rel=1e-4)

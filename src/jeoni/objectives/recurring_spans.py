@@ -75,14 +75,14 @@ class RecurringSpans(Objective):
         firsts = np.cumsum(taken.lengths) - taken.lengths
         found: list[tuple[int, int, int]] = []
         for index, first, length in zip(indices, firsts, taken.lengths, strict=True):
-            ids, words = (own[first : first + length] for own in (taken.ids, taken.words))
+            own = slice(first, first + length)
             draw = noise.generator("recurring spans", int(index))
-            blanks = self._blanks(ids, words, nats, draw)
+            blanks = self._blanks(taken.ids[own], taken.words[own], nats, draw)
             found += [(place + first, answer + first, size) for place, answer, size in blanks]
         places, answers, sizes = np.array(found, np.int64).reshape(-1, 3).T
         kept = ~_covered(places + 1, sizes - 1, len(taken.ids))  # of a blank, the first token
-        own = _covered(answers, sizes, len(taken.ids))
-        own[places] = True
+        asked = _covered(answers, sizes, len(taken.ids))
+        asked[places] = True
         ids, words = taken.ids.copy(), taken.words.copy()
         ids[places], words[places] = self.mask, True
         lengths = np.add.reduceat(kept, firsts)
@@ -90,7 +90,7 @@ class RecurringSpans(Objective):
         where = np.cumsum(kept) - 1  # of each token, among those that are kept
         text = np.flatnonzero(~draft.special)[where]
         special = draft.special.copy()
-        special[text[own]] = True
+        special[text[asked]] = True
         return replace(draft, special=special).aimed(
             **{ASKING: text[places], START: text[answers], END: text[answers + sizes - 1]}
         )
