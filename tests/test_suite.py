@@ -71,6 +71,10 @@ def test_all_that_is_at_hand_is_scored(result: Any) -> None:
     assert "no train file" in found["absent"]["korsts"]
     first = read_json(result.folder / "nsmc/seed-1/results.json")
     assert found["runs"][2]["metrics"] == first["metrics"]
+    low, high = found["runs"][2]["interval"]
+    assert [low, high] == [first["interval"]["low"], first["interval"]["high"]]
+    page = result.report.read_text(encoding="utf-8")
+    assert f"{low:.4g} to {high:.4g}" in page
     assert row(found, "reviews")["published"] == []
     nsmc = row(found, "nsmc")
     assert {p["model"] for p in nsmc["published"]} == {"KoELECTRA-Base-v2", "XLM-R-Base"}

@@ -149,12 +149,13 @@ def _score(
 ) -> Score:
     """What a run came to on a data set; what dev of the run's own is not, is scored now."""
     folder = Path(settings["out"])
-    found = {"metrics": results["metrics"], "n": results["data"]["dev_examples"]}
+    found = {**results, "n": results["data"]["dev_examples"]}
     if (scored, recipe.split) != (name, "dev"):
         found = _evaluated(recipe, settings, folder, scored)
     about = scored, settings["seeds"][0], str(folder), results["task"], results["main_metric"]
-    nothing = flags.flags(folder, results)
-    return Score(*about, found["metrics"], found["n"], nothing, _part(recipe, name, scored))
+    nothing, part = flags.flags(folder, results), _part(recipe, name, scored)
+    interval = [found["interval"][side] for side in ("low", "high")]
+    return Score(*about, found["metrics"], found["n"], nothing, part, interval)
 
 
 def _evaluated(

@@ -46,11 +46,20 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
         ),
         Table(
             "All runs",
-            ("data set", "seed", "metric", "value", "examples", "folder"),
+            ("data set", "seed", "metric", "value", "95% interval", "examples", "folder"),
             [
-                (r["name"], r["seed"], r["main"], r["metrics"].get(r["main"]), r["n"], r["folder"])
+                (
+                    r["name"],
+                    r["seed"],
+                    r["main"],
+                    r["metrics"].get(r["main"]),
+                    _interval(r),
+                    r["n"],
+                    r["folder"],
+                )
                 for r in found["runs"]
             ],
+            note="Interval: by bootstrap over the examples.",
         ),
         KeyValues("Common settings", recipe["common"]),
         *(KeyValues(name, own) for name, own in recipe["sets"].items()),
@@ -113,6 +122,10 @@ def flagged(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
         (r["name"], r["seed"], "; ".join(r["flags"])) for r in found["runs"] if r["flags"]
     ]
     return [*degenerate, *((r["data"], r["seed"], r["why"]) for r in found["failed"])]
+
+
+def _interval(one: Mapping[str, Any]) -> str:
+    return "{:.4g} to {:.4g}".format(*one["interval"]) if one["interval"] else "–"
 
 
 def _spread(row: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ class Score:
         n: number of examples.
         flags: why the run counts for nothing; empty: it counts.
         part: why its figures are not those of the whole split.
+        interval: of the main metric, low and high: 95%, by bootstrap over the examples.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Score:
     n: int
     flags: Sequence[str] = ()
     part: Sequence[str] = ()
+    interval: Sequence[float] = ()
 
 
 def table(
