@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,15 @@ def test_whether_they_span_orders_of_magnitude(
     found = from_data(dataset)
     assert {k: found.get(k) for k in expected} == expected
     assert found.get("log", False) == ("log" in expected)
+
+
+def test_a_sample_is_learned_as_all_data_are(tmp_path: Path) -> None:
+    """Whether the largest count is in the sample does not matter."""
+    rows = [(f"t{n}", label) for n, label in enumerate([0, 3, 5] * 20 + [999999])]
+    path = str(tiny.write_csv(tmp_path / "x.csv", rows, ("text", "label")))
+    dataset = open_dataset(DataConfig(train=path, dev=path, limit_train=3), task="regression")
+    sample = [int(record.fields["label"]) for record in dataset.split("train")]
+    assert max(sample) < 10
+    found = from_data(dataset)
+    assert found["log"] is True
+    assert found["start"] == pytest.approx(sum(math.log10(1 + n) for n in sample) / 3)

@@ -7,7 +7,7 @@ output, squared error).
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -178,10 +178,17 @@ def from_data(dataset: Dataset) -> dict[str, Any]:
     if "train" not in dataset.sources:
         return {"metric": dataset.metric}
     labels = [label_number(record) for record in dataset.split("train")]
-    if min(labels) < 0 or max(labels) < FAR * (1 + statistics.median(labels)):
+    if not _of_magnitudes(dataset):
         return {"metric": dataset.metric, "start": statistics.fmean(labels)}
     start = statistics.fmean(math.log10(1 + label) for label in labels)
     return {"metric": dataset.metric, "start": start, "log": True, "threshold": None}
+
+
+def _of_magnitudes(dataset: Dataset) -> bool:
+    """Whether labels are counts of many sizes; of all training data: a sample may lack the largest."""
+    config = dataset.config.model_copy(update={"limit_train": None})
+    labels = [label_number(r) for r in replace(dataset, config=config).split("train")]
+    return min(labels) >= 0 and max(labels) >= FAR * (1 + statistics.median(labels))
 
 
 TASK = TaskType(
