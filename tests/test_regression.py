@@ -236,3 +236,11 @@ def test_a_sample_is_learned_as_all_data_are(tmp_path: Path) -> None:
     found = from_data(dataset)
     assert found["log"] is True
     assert found["start"] == pytest.approx(sum(math.log10(1 + n) for n in sample) / 3)
+
+
+def test_large_numbers_are_written_out(model: Model) -> None:
+    task = make(model)
+    encoded = task.encode(tiny.labeled([("a", "48110"), ("b", "1")]))
+    found = [NumberPrediction(1.0)] * 2
+    *_, worst = task.sections(encoded, found, task.score(encoded, found))
+    assert worst.items[0].gold == "48110"

@@ -140,7 +140,7 @@ class Regression(TextTask[float, NumberPrediction]):
         ]
         worst = sorted(range(len(rows)), key=lambda i: -abs(rows[i]["error"]))
         items = [
-            Text(shown(encoded.records[i]), f"{gold[i]:.4g}", f"{found[i]:.2f}", False)
+            Text(shown(encoded.records[i]), f"{gold[i]:.6g}", f"{found[i]:.2f}", False)
             for i in worst[:SHOWN]
         ]
         return [
