@@ -23,6 +23,7 @@ from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import finetune
 from jeoni.recipes.predict import predict
 from jeoni.serving.predictor import classify
+from jeoni.serving.vectors import embed
 from jeoni.tasks.regression import NumberPrediction, Regression, RegressionConfig, from_data
 from report_page import render
 
@@ -244,3 +245,31 @@ def test_large_numbers_are_written_out(model: Model) -> None:
     found = [NumberPrediction(1.0)] * 2
     *_, worst = task.sections(encoded, found, task.score(encoded, found))
     assert worst.items[0].gold == "48110"
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_cosine_of_texts_that_are_read_apart(model: Model, pooling: Any) -> None:
+    """As of the vectors that ``jeoni.embed`` gives; no head is needed, none stays."""
+    task = make(model.eval(), cosine=pooling, scale=2.0)
+    encoded = task.encode(tiny.labeled(PAIRS))
+    with torch.inference_mode():
+        found = task.logits(encoded.features.batch([3, 0]))
+    a, b = (embed(model, [PAIRS[n][side] for n in (3, 0)], pooling=pooling, normalized=True)
+            for side in (0, 1))  # fmt: skip
+    assert found.tolist() == pytest.approx((2 * (a * b).sum(-1)).tolist(), abs=1e-5)
+    assert not list(model.heads.items())
+    assert task.settings()["cosine"] == pooling
+
+
+def test_a_model_is_scored_as_it_is_by_cosines(tmp_path: Path) -> None:
+    path = tiny.write_csv(tmp_path / "pairs.csv", PAIRS, ("text", "other", "label"))
+    data = {"dev": str(path), "pair": "other"}
+    found = evaluate(tiny.model(), data, settings={"cosine": "mean"}, task="regression")
+    assert found["metrics"]["spearman"] > 0.5  # equal texts are nearer than others
+
+
+def test_cosines_are_of_pairs_as_they_are(model: Model) -> None:
+    with pytest.raises(UserError, match=r"line 2: task.cosine is for pairs of texts"):
+        make(model, cosine="mean").encode(tiny.labeled([("a", "1")]))
+    with pytest.raises(UserError, match="read as they are"):
+        make(model, cosine="mean", both_orders=True)

@@ -1,12 +1,12 @@
 """Regression: a number for a text or a pair of texts, such as how alike two sentences are.
 
-Source: Devlin et al., "BERT", 2019, section 4.1 (STS-B: the first token's state, a linear layer with one
-output, squared error).
+Sources: Devlin et al., "BERT", 2019, section 4.1 (STS-B: the first token's state, a linear layer with one
+output, squared error); Reimers and Gurevych, "Sentence-BERT", 2019, section 3 (the cosine of two vectors).
 """
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from jeoni.base.batch import Batch, Loss
 from jeoni.base.errors import UserError
+from jeoni.data.batching import Features, Grouped
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.data.standard import label_number
 from jeoni.metrics.regression import regression_scores
+from jeoni.nn.heads import Pooling, pooled
 from jeoni.report.sections import Points, Section, Text, Texts
 from jeoni.tasks._task import Encoded, Scores, Sums, TaskType
 from jeoni.tasks._texts import JudgedConfig, TextTask, judged_features, one_output, output, shown
@@ -42,12 +45,17 @@ class RegressionConfig(JudgedConfig):
         log: learn, and score, ``log10(1 + number)``; by default of counts that span orders of magnitude
             (none below 0, the highest ``FAR`` times the one in the middle), whose largest would be all
             that squared errors see.
+        cosine: read the two texts apart, and compare their vectors (the ``mean`` of the tokens, or the
+            ``first`` or ``last``) by their cosine: it needs no head, so a model may be scored as it is.
+        scale: what a cosine of 1 stands for among the labels.
     """
 
     threshold: float | None = 3.0
     metric: Literal["pearson", "spearman"] = "pearson"
     start: float = Field(0.0, allow_inf_nan=False)
     log: bool = False
+    cosine: Pooling | None = None
+    scale: float = Field(5.0, gt=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -65,15 +73,43 @@ class Regression(TextTask[float, NumberPrediction]):
     def attach(self, seed: int) -> None:
         """Use the checkpoint's head if it is one of regression, else a fresh one."""
         self.main_metric = self.config.metric
+        if self.config.cosine:
+            self._without_head()
+            return
         # Of both orders, two outputs are added up.
         start = self.config.start / (1 + self.config.both_orders)
         one_output(self, "regression", seed, start=start)
 
+    def _without_head(self) -> None:
+        config = self.config
+        if config.both_orders or config.traversal or config.lm_weight or config.log:
+            raise UserError(
+                "task.cosine compares texts that are read as they are",
+                hint="it goes without task.both_orders, task.traversal, task.lm_weight and task.log",
+            )
+        self.marks = None
+        self.model.keep_head("")
+        self.model.labels = None
+
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Texts as for classification; targets ``value [n]``."""
         targets = {"value": [self._target(r) for r in records]} if labeled else {}
+        if self.config.cosine:
+            return self._apart(records, targets)
         features, notes = judged_features(self, records, targets, both=self.config.both_orders)
         return Encoded(records, features, notes)
+
+    def _apart(self, records: Sequence[Record], targets: Mapping[str, Sequence[float]]) -> Encoded:
+        """Two sequences of each pair."""
+        texts = []
+        for record in records:
+            if "pair" not in record.fields:
+                raise UserError(f"{record.where}: task.cosine is for pairs of texts")
+            both = (record.fields[name] for name in ("text", "pair"))
+            texts += [replace(record, fields={"text": text}) for text in both]
+        (ids, segments), notes = self.sequences(texts)
+        pairs = Grouped.together(Features.of(ids, segments), [2] * len(records), **targets)
+        return Encoded(records, pairs, notes)
 
     def _target(self, record: Record) -> float:
         number = label_number(record)
@@ -83,6 +119,9 @@ class Regression(TextTask[float, NumberPrediction]):
 
     def judged(self, hidden: Tensor, batch: Batch) -> Tensor:
         """``[n]``; of both orders of a pair the sum."""
+        if self.config.cosine:
+            vectors = normalize(pooled(hidden.float(), batch, self.config.cosine), dim=-1)
+            return self.config.scale * vectors.view(-1, 2, hidden.shape[1]).prod(1).sum(-1)
         found = output(self.model, hidden, batch)
         return found.view(-1, 2).sum(1) if self.config.both_orders else found
 
