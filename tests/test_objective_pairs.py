@@ -13,7 +13,7 @@ import objective_parts as parts
 import peers
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
-from jeoni.data.chunks import Chunks
+from jeoni.data.chunks import Chunks, Sentences
 from jeoni.data.token_store import StoreWriter, TokenStore
 from jeoni.models import hub
 from jeoni.objectives._draft import Draft, Noise
@@ -51,7 +51,7 @@ def drafts(
     kind: str, store: TokenStore, length: int = 64, epoch: int = 0, **settings: Any
 ) -> tuple[Draft, Chunks]:
     mix = parts.mixture({kind: settings}, parts.model())
-    chunks = Chunks(store, mix.room(length), epoch=epoch)
+    chunks = mix.cut(store, mix.room(length), epoch=epoch)
     return parts.draft(mix, chunks, np.arange(len(chunks)), epoch=epoch)[0], chunks
 
 
@@ -111,17 +111,58 @@ def test_swapped_texts_are_whole_chunks(many: TokenStore) -> None:
 def test_both_classes_are_filled_alike(length: int, many: TokenStore) -> None:
     """A negative is as long as the chunk that it was made from: its length tells nothing."""
     draft, chunks = drafts(NEXT, many, length)
-    whole = draft.lengths - 3
-    assert (whole == chunks.lengths).mean() > 0.99
-    assert (whole <= chunks.lengths).all()
-    full = whole[chunks.lengths == length - 3]
-    assert (full == length - 3).mean() > 0.99
+    off = draft.lengths - 3 - chunks.lengths
+    assert (np.abs(off) <= 4).mean() > 0.95
+    assert abs(off.mean()) < 0.5
+    assert (draft.lengths <= length).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ends_of_texts_tell_nothing(kind: str, many: TokenStore) -> None:
+    """In both classes a text ends where a sentence does: half of one would be known by its missing mark."""
+    draft, chunks = drafts(kind, many)
+    ends = set(many.sentences.tolist())
+    seen = set()
+    for number, (first, second) in enumerate(texts(draft)):
+        if len(chunks.breaks(int(chunks.starts[number]), int(chunks.stops[number]))):
+            whole = int(first[-1]) + 1 in ends and int(second[-1]) + 1 in ends
+            seen.add((int(draft.targets[kind][number]), whole))
+    assert seen == {(0, True), (1, True)}
+
+
+@pytest.mark.parametrize("room", [5, 13, 30, 61])
+def test_chunks_are_whole_sentences(room: int, many: TokenStore) -> None:
+    """As many as there is room for; longer ones are cut; nothing is left out but what is too short."""
+    chunks = Sentences(many, room, epoch=1, least=1)
+    edges = np.append(chunks.starts, len(many))
+    assert (chunks.stops == edges[1:]).all()
+    assert edges[0] == 0
+    assert chunks.lengths.max() <= room
+    more = np.searchsorted(many.sentences, chunks.stops[:-1], side="right")
+    fuller = chunks.lengths[:-1] + many.sentences[more] - chunks.stops[:-1]
+    first = np.isin(chunks.starts[:-1], many.documents)
+    last = np.isin(chunks.stops[:-1], many.documents)
+    assert (first | last | (fuller > room)).all()
+    assert np.isin(many.documents, edges).all()
+    ends = np.isin(edges, many.sentences)
+    assert ends.all() or room < 13
+    owner = np.searchsorted(many.documents, chunks.starts, side="right") - 1
+    assert (owner == chunks.documents).all()
+    assert (Sentences(many, room, epoch=1).lengths >= min(8, room)).all()
+
+
+def test_cuts_move_from_epoch_to_epoch(many: TokenStore) -> None:
+    long = np.flatnonzero(np.diff(many.documents) > 200)
+    seen = [set(Sentences(many, 61, epoch=epoch).starts.tolist()) for epoch in range(6)]
+    inner = set.union(*seen) - set(many.documents.tolist())
+    assert len(inner) > 3 * len(long)
+    assert all(len(inner - one) > len(long) for one in seen)
 
 
 def test_documents_no_longer_than_a_pair_fill_it_too(tmp_path: Path) -> None:
     """Wherever the token lies that was drawn."""
     draft, chunks = drafts(NEXT, numbered(tmp_path / "store", [62] * 80, sentence=5))
-    assert (draft.lengths - 3 == chunks.lengths).all()
+    assert (np.abs(draft.lengths - 3 - chunks.lengths) <= 4).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -234,7 +275,8 @@ def test_of_two_documents_the_other_is_taken(tmp_path: Path) -> None:
         if draft.targets[NEXT][number] and chunks.documents[number] == 0:
             assert second.min() >= 400
             wanted = chunks.lengths[number] - len(texts(draft)[number][0])
-            assert len(second) == min(wanted, 9)
+            assert len(second) <= 9
+            assert len(second) == 9 or wanted < 9
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -41,6 +41,7 @@ class Chunks:
         bounds: where what is cut begins, and the end, if not documents (``store.sentences``).
 
     Attributes:
+        room: tokens of a chunk at most.
         starts, stops: places in the store, ``[n]``.
         documents: number of the document (or other piece) of each, ``[n]``.
     """
@@ -57,7 +58,7 @@ class Chunks:
     ) -> None:
         if room < 1:
             raise ValueError(f"no room for tokens: {room}")
-        self.store = store
+        self.store, self.room = store, room
         bounds = store.documents if bounds is None else bounds
         first, last = bounds[:-1], bounds[1:]
         lengths = last - first
@@ -107,3 +108,37 @@ class Chunks:
         first, last = np.searchsorted(sentences, [start + 1, stop])
         found: Ints = sentences[first:last]
         return found
+
+
+class Sentences(Chunks):
+    """The documents of a store in chunks of whole sentences, each of as many as it has room for.
+
+    A sentence that is longer than ``room`` is cut. Of a document that is longer, the first chunk has less
+    room, another share of it in every epoch, so that the others do not always begin at the same places.
+
+    Args:
+        store, room, seed, epoch, least: see ``Chunks``.
+    """
+
+    def __init__(
+        self, store: TokenStore, room: int, *, seed: int = 0, epoch: int = 0, least: int = 8
+    ) -> None:
+        super().__init__(store, room, seed=seed, epoch=epoch, least=1, bounds=store.sentences)
+        starts, stops, bounds = self.starts, self.stops, store.documents
+        documents = np.searchsorted(bounds, starts, side="right") - 1
+        key = rng.derive("first cut", seed, epoch)
+        lots = rng.uniforms(key, documents, np.zeros_like(documents))
+        shorter = (starts == bounds[documents]) & (np.diff(bounds)[documents] > room)
+        own = np.where(shorter, 1 + (room * lots).astype(np.int64), room)
+        # The sentence after those that a chunk has room for, if it begins with this one.
+        after = np.searchsorted(stops, np.minimum(starts + own, bounds[documents + 1]), "right")
+        following = np.maximum(after, np.arange(1, len(starts) + 1)).tolist()
+        first, place = [], 0
+        while place < len(following):
+            first.append(place)
+            place = following[place]
+        begins = np.array(first, np.int64)
+        lasts = np.append(begins[1:], len(starts))[: len(begins)] - 1
+        kept = stops[lasts] - starts[begins] >= min(least, room)
+        self.starts, self.stops = starts[begins][kept], stops[lasts][kept]
+        self.documents = documents[begins][kept]

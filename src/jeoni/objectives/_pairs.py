@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from jeoni.base.batch import Batch
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
-from jeoni.data.chunks import Chunks, Ints
+from jeoni.data.chunks import Chunks, Ints, Sentences
+from jeoni.data.token_store import TokenStore
 from jeoni.models.heads import build_head
 from jeoni.objectives._draft import Bools, Noise
 from jeoni.objectives._objective import Objective, Part
@@ -56,6 +57,10 @@ class PairObjective(Objective):
         if room < 2:
             raise UserError(f"sequences of {length} tokens have no room for two texts")
         return room
+
+    def cut(self, store: TokenStore, room: int, *, seed: int = 0, epoch: int = 0) -> Chunks:
+        """Whole sentences: where one is cut, the ends of the texts would give the answer away."""
+        return Sentences(store, room, seed=seed, epoch=epoch)
 
     def counts(self, batch: Batch) -> list[float]:
         """Pairs."""

@@ -12,6 +12,8 @@ from jeoni.objectives._objective import ObjectiveType
 
 _DRAWS = 8
 """Places elsewhere that are looked at for one with enough text behind it."""
+_NEAR = 4
+"""Tokens more or less than wanted with which no other place is looked at."""
 _WORD = 64
 """Tokens that are looked through for the beginning of a word."""
 
@@ -45,32 +47,56 @@ class NextSentence(_pairs.PairObjective):
         other = _pairs.negatives(self.config, indices, noise)
         begins = middles.copy()
         for number in np.flatnonzero(other).tolist():
-            index, wanted = int(indices[number]), int(stops[number] - middles[number])
-            generator = noise.generator("elsewhere", index)
-            start, end = _elsewhere(chunks.store, int(chunks.documents[index]), wanted, generator)
-            begins[number] = _beginning(chunks.store, start, sentence=bool(sentences[number]))
-            stops[number] = min(begins[number] + wanted, end)
+            begins[number], stops[number] = _elsewhere(
+                chunks.store,
+                int(chunks.documents[indices[number]]),
+                wanted=int(stops[number] - middles[number]),
+                most=chunks.room - int(middles[number] - starts[number]),
+                sentence=bool(sentences[number]),
+                generator=noise.generator("elsewhere", int(indices[number])),
+            )
         first, second = chunks.read(starts, middles), chunks.read(begins, stops)
         draft = paired(first, second, indices, self.model.tokenizer)
         return draft.aimed(**{self.kind: other.astype(np.int64)})
 
 
 def _elsewhere(
-    store: TokenStore, document: int, wanted: int, generator: np.random.Generator
+    store: TokenStore,
+    document: int,
+    *,
+    wanted: int,
+    most: int,
+    sentence: bool,
+    generator: np.random.Generator,
 ) -> tuple[int, int]:
-    """A place in another document, with ``wanted`` tokens behind it if any drawn has, and that one's end.
+    """Where a stretch of another document begins and ends; every token of the others is drawn alike.
 
-    Every token of the other documents is drawn alike.
+    The first draw is taken that gives about as many tokens as wanted and ends where a sentence does, else
+    the one that comes nearest: true second texts end so, and length and end are not to tell.
+
+    Args:
+        store: the text.
+        document: not this one.
+        wanted, most: how many tokens it should have, and may have.
+        sentence: whether it begins where a sentence does, else where a word does.
+        generator: draws.
     """
     bounds = store.documents
     first, own = bounds[document], bounds[document + 1] - bounds[document]
     places = generator.integers(0, len(store) - own, _DRAWS)
     places += np.where(places >= first, own, 0)
     found = np.searchsorted(bounds, places, side="right") - 1
-    ends = bounds[found + 1]
-    starts = np.maximum(np.minimum(places, ends - wanted), bounds[found])
-    best = int(np.argmax(np.minimum(ends - starts, wanted)))
-    return int(starts[best]), int(ends[best])
+    starts = np.maximum(np.minimum(places, bounds[found + 1] - wanted), bounds[found])
+    best, least = (0, 0), 2 * most + 1
+    for start, end in zip(starts.tolist(), bounds[found + 1].tolist(), strict=True):
+        begin = _beginning(store, start, sentence=sentence)
+        stop, whole = _ending(store, begin, wanted, most, end)
+        off = abs(stop - begin - wanted) + (0 if whole else most)
+        if off < least:
+            best, least = (begin, stop), off
+        if off <= _NEAR:
+            break
+    return best
 
 
 def _beginning(store: TokenStore, place: int, *, sentence: bool) -> int:
@@ -81,6 +107,16 @@ def _beginning(store: TokenStore, place: int, *, sentence: bool) -> int:
     back = max(last, place - _WORD)
     words = np.flatnonzero(store.words(back, place + 1))
     return back + int(words[-1]) if len(words) else place
+
+
+def _ending(store: TokenStore, begin: int, wanted: int, most: int, end: int) -> tuple[int, bool]:
+    """Where the sentence ends that has about ``wanted`` tokens before it; and whether there is one."""
+    last = min(begin + most, end)
+    first, behind = np.searchsorted(store.sentences, [begin + 1, last + 1])
+    ends = store.sentences[first:behind]
+    if not len(ends):
+        return min(begin + wanted, end), False
+    return int(ends[np.argmin(np.abs(ends - begin - wanted))]), True
 
 
 OBJECTIVE = ObjectiveType(
