@@ -14,7 +14,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
 from jeoni.data.batching import BatchConfig
 from jeoni.data.store_part import write_part
-from jeoni.data.token_store import TokenStore
+from jeoni.data.token_store import StoreWriter, TokenStore
 from jeoni.models import hub
 from jeoni.objectives._batches import StoreBatches
 from jeoni.objectives._sentinels import sentinels
@@ -226,9 +226,50 @@ def test_a_budget_of_operations_is_kept(text: Path, tmp_path: Path) -> None:
     train = {k: v for k, v in recipe["train"].items() if k not in ("steps", "eval_every")}
     result = pretrain({**recipe, "train": train, "flops": 2e9})
     done = result.results["training"]
+    assert [row["step"] for row in log.read(result.folder) if row["kind"] == "eval"] == [
+        done["steps"]
+    ]
     spent = done["tokens"] * result.results["rate"]["training_flops_per_token"]
     assert done["steps"] > 5
     assert spent == pytest.approx(2e9, rel=0.2)
+
+
+@pytest.mark.parametrize("steps", [4, 200])
+def test_steps_with_short_sequences_are_in_the_budget(
+    steps: int, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cost what they cost; a budget that is spent before they are over ends among them."""
+    from jeoni.recipes import pretrain as recipes
+
+    recipe = settings(text, tmp_path / "run", objectives="masked_lm")
+    train = {k: v for k, v in recipe["train"].items() if k != "steps"}
+    wanted: list[int] = []
+
+    def planned(*_: Any, config: Any, **__: Any) -> Any:
+        wanted.append(config.steps)
+        raise UserError("planned")
+
+    monkeypatch.setattr(recipes, "fit", planned)
+    short = {"length": 12, "steps": steps}
+    few = {"size": 1}
+    for name, more in (("all", {}), ("short", {"short": short})):
+        own = {"train": train, "batch": few, "flops": 5e8, "out": str(tmp_path / name), **more}
+        with pytest.raises(UserError, match="planned"):
+            pretrain({**recipe, **own})
+    assert wanted[1] > wanted[0] + (2 if steps == 4 else 20)
+
+
+def test_no_text_is_held_out(text: Path, tmp_path: Path) -> None:
+    recipe = settings(text, tmp_path / "run", objectives="masked_lm")
+    pretrain(recipe)
+    (store,) = (p for p in (tmp_path / "texts").iterdir() if (p / "train").is_dir())
+    shutil.rmtree(store / "heldout")
+    with StoreWriter(store / "heldout", 150, {}):
+        pass
+    data = {"store": str(store)}
+    with pytest.raises(UserError, match="long enough") as caught:
+        pretrain({**recipe, "data": data, "out": str(tmp_path / "other"), "tokenizer": {}})
+    assert "jeoni data prepare" in str(caught.value.hint)
 
 
 def test_the_help_names_every_objective() -> None:

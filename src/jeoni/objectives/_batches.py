@@ -54,9 +54,8 @@ class StoreBatches:
         """Optimizer steps of an epoch."""
         return len(self._epoch(epoch)[1])
 
-    def sample(self, most: int = 8) -> list[list[Batch]]:
+    def sample(self, epoch: int = 0, most: int = 8) -> list[list[Batch]]:
         """The batches of some steps, evenly from an epoch."""
-        epoch = 1 if self.short else 0
         count = self.steps(epoch)
         chosen = np.linspace(0, count - 1, min(count, most)).astype(int).tolist()
         return [self.get(epoch, step) for step in chosen]

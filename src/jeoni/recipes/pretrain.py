@@ -151,9 +151,10 @@ def _unseen(recipe: PretrainRecipe, mixture: Mixture, texts: Texts) -> list[Batc
         config=recipe.batch,
     )
     if not found:
+        share = "--held-out of jeoni data prepare" if recipe.data.store else "data.held_out"
         raise UserError(
             f"{texts.held_out.folder}: no text to be held out is long enough",
-            hint="give more text, or a larger data.held_out",
+            hint=f"give more text, or a larger {share}",
         )
     return found
 
@@ -198,13 +199,22 @@ def _loop(recipe: PretrainRecipe, mixture: Mixture, batches: StoreBatches) -> Tr
     """The loop's settings, as long as the recipe wants it in the end."""
     loop = recipe.train
     if recipe.flops is not None:
-        steps = batches.sample()
-        read = [batch for step in steps for batch in step]
-        a_step = pretrain_pages.operations(mixture, recipe.length, read) / len(steps)
-        return loop.model_copy(update={"steps": max(1, round(recipe.flops / a_step))})
+        left, first, short = recipe.flops, 0, recipe.short
+        if short is not None:
+            a_step = _operations(mixture, short.length, batches.sample(0))
+            first = min(short.steps, round(left / a_step))
+            left -= first * a_step
+        a_step = _operations(mixture, recipe.length, batches.sample(1 if short else 0))
+        return loop.model_copy(update={"steps": max(1, first + round(max(left, 0) / a_step))})
     if recipe.short is not None:  # the steps with short sequences are an epoch of their own
         return loop.model_copy(update={"epochs": loop.epochs + 1})
     return loop
+
+
+def _operations(mixture: Mixture, length: int, steps: Sequence[Sequence[Batch]]) -> float:
+    """Of a step, on average of some."""
+    read = [batch for step in steps for batch in step]
+    return pretrain_pages.operations(mixture, length, read) / len(steps)
 
 
 def evaluate(mixture: Mixture, batches: Sequence[Batch], precision: str) -> dict[str, float]:

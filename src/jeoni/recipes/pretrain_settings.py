@@ -17,7 +17,8 @@ class PretrainTrain(TrainConfig):
     """The loop's settings, with what pretraining is published with (Clark et al., 2020, appendix A).
 
     The last weights are kept, not those of the least loss: a detector's loss rises while its generator
-    gets better.
+    gets better. An epoch of much text is long, so held-out text is looked at every 1,000 steps (with
+    ``eval_every=null`` at the end of every epoch).
     """
 
     epochs: float = Field(1, gt=0)
@@ -25,7 +26,7 @@ class PretrainTrain(TrainConfig):
     betas: tuple[Factor, Factor] = (0.9, 0.999)
     eps: float = Field(1e-6, gt=0)
     warmup: float = Field(0.05, ge=0)
-    eval_every: int | None = Field(None, ge=1)
+    eval_every: int | None = Field(1000, ge=1)
     keep_best: bool = False
 
 
