@@ -57,6 +57,22 @@ def test_train_and_show(jeoni: Run, corpus: Path, tmp_path: Path) -> None:
     assert all(token in printed for token in Tokenizer.from_folder(out).encode(text).tokens)
 
 
+def test_texts_in_tables(jeoni: Run, tmp_path: Path) -> None:
+    """What is learned are the texts: no names of columns, no escapes, no other columns."""
+    rows = [{"id": f"zebra{n}", "body": "한국어를 배우는 사람\n학교에서 음식을"} for n in range(20)]
+    path = tmp_path / "pages.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    given = ("train", "--vocab-size", "60", str(path), "--out", str(tmp_path / "tok"))
+    status, _, said = jeoni(*given)
+    assert status == 2
+    assert "columns: id, body; say which: --text-column" in said
+    status, _, said = jeoni(*given, "--text-column", "body")
+    assert status == 0, said
+    tokens = "".join(Tokenizer.from_folder(tmp_path / "tok").tokens[5:])
+    assert "한국" in tokens
+    assert not set("zbdy\\{") & set(tokens)
+
+
 def test_colors_on_a_terminal(
     jeoni: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

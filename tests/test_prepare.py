@@ -235,7 +235,7 @@ def test_what_is_wrong_is_said_with_its_place(
 
 def test_a_parquet_without_the_column(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"no column 'text'\n.*body; say --text-column"):
+    with pytest.raises(UserError, match=r"no column 'text'\n.*body; say which: --text-column"):
         corpora.run(tmp_path / "out", tmp_path / "a.parquet")
 
 

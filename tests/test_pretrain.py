@@ -1,6 +1,7 @@
 """``jeoni pretrain``: from text to a model that others load, by way of a store."""
 
 import itertools
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,25 @@ def test_steps_with_short_sequences_are_in_the_budget(
         with pytest.raises(UserError, match="planned"):
             pretrain({**recipe, **own})
     assert wanted[1] > wanted[0] + (2 if steps == 4 else 20)
+
+
+def test_the_texts_of_a_table(text: Path, tmp_path: Path) -> None:
+    """As in plain text: the same vocabulary, the same store."""
+    documents = ["\n".join(document) for document in parts.documents()]
+    rows = "\n".join(json.dumps({"number": n, "body": d}) for n, d in enumerate(documents))
+    (tmp_path / "text.jsonl").write_text(rows, encoding="utf-8")
+    found = []
+    for path, more in ((text, {}), (tmp_path / "text.jsonl", {"text_column": "body"})):
+        out = tmp_path / path.suffix / "run"
+        data = {"text": str(path), "held_out": 0.2, **more}
+        opened = texts.open_texts(PretrainRecipe(**{**settings(text, out), "data": data}))
+        assert opened.tokenizer is not None
+        found.append((opened.tokenizer.tokens, opened.train.ids.tolist()))
+    assert found[0] == found[1]
+    data = {"text": str(tmp_path / "text.jsonl")}
+    with pytest.raises(UserError, match="no column 'text'") as caught:
+        pretrain({**settings(text, tmp_path / "else"), "data": data})
+    assert "data.text_column=NAME" in str(caught.value.hint)
 
 
 def test_no_text_is_held_out(text: Path, tmp_path: Path) -> None:

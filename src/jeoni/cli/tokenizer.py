@@ -22,7 +22,9 @@ def _group() -> None:
 def train(
     files: Annotated[
         list[str],
-        typer.Argument(help="Text files, also .gz and .zst, or patterns ('texts/*.zst')."),
+        typer.Argument(
+            help="Text files, also .gz and .zst, or patterns ('texts/*.zst'); tables, hf:NAME."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     kind: Annotated[
@@ -45,6 +47,9 @@ def train(
     sample: Annotated[
         int | None, typer.Option(help="Learn from so many lines, drawn evenly from all files.")
     ] = None,
+    text_column: Annotated[
+        str, typer.Option(help="Where the text is, in .jsonl, .csv, .tsv, .json and .parquet.")
+    ] = "text",
     plain: Annotated[bool, typer.Option("--plain", help="jamo: each letter a token.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Write over a tokenizer that is there.")
@@ -87,7 +92,7 @@ def train(
     from jeoni.base import files as storage
     from jeoni.base.errors import UserError
     from jeoni.cli import show
-    from jeoni.text.corpus import Corpus
+    from jeoni.data.prepare.document_lines import DocumentLines
     from jeoni.text.training import FORMS
     from jeoni.text.training import train as learn
 
@@ -98,7 +103,7 @@ def train(
     if sample is not None and sample < 1:
         raise UserError(f"--sample {sample}", hint="a number of lines")
     _check_out(out, force=force)
-    corpus = Corpus(files, sample=sample, show=True)
+    corpus = DocumentLines(files, text_column=text_column, sample=sample, show=True)
     tokenizer = learn(
         corpus,
         kind=kind,

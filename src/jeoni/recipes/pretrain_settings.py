@@ -56,7 +56,9 @@ class CorpusConfig(Config):
     Attributes:
         store: folder that ``jeoni data prepare`` wrote.
         text: instead: files of plain text (one sentence a line, a blank line between documents), prepared
-            beside the run folder first. ``wiki-en`` and ``wiki-ko`` are samples that come with jeoni.
+            beside the run folder first. ``wiki-en`` and ``wiki-ko`` are samples that come with jeoni. Or
+            JSON lines, tables, parquet: a document a row.
+        text_column: where the text is in those.
         held_out: share of the documents of ``text`` that is not trained on.
         held_out_tokens: tokens of the held-out text that are looked at, at most.
         fraction: share of the other documents that is trained on; a smaller share is part of a larger one.
@@ -64,6 +66,7 @@ class CorpusConfig(Config):
 
     store: str | None = None
     text: tuple[str, ...] = ()
+    text_column: str = "text"
     held_out: float = Field(0.01, gt=0, lt=1)
     held_out_tokens: int = Field(100_000, ge=1)
     fraction: float = Field(1.0, gt=0, le=1)

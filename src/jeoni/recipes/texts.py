@@ -11,6 +11,7 @@ from typing import Any
 from jeoni.base import rng
 from jeoni.base.errors import UserError
 from jeoni.base.files import making
+from jeoni.data.prepare.document_lines import DocumentLines
 from jeoni.data.prepare.pipeline import prepare
 from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.data.store_part import write_part
@@ -19,7 +20,6 @@ from jeoni.models import hub
 from jeoni.recipes import build
 from jeoni.recipes.pretrain_settings import PretrainRecipe
 from jeoni.text import recipes as tokenizers
-from jeoni.text.corpus import Corpus
 from jeoni.text.extension import extended
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.training import KINDS, train
@@ -91,6 +91,8 @@ def _prepared(recipe: PretrainRecipe) -> Path:
         "tokenizer": recipe.tokenizer.model_dump(mode="json", exclude={"spare", "add"}),
         "like": like if like is not None else str(_start(recipe)),
     }
+    if recipe.data.text_column != "text":
+        facts["text_column"] = recipe.data.text_column
     if recipe.tokenizer.add:
         facts["add"] = recipe.tokenizer.add
     mark = f"{rng.derive(json.dumps(facts, sort_keys=True)):x}"[:8]
@@ -100,6 +102,7 @@ def _prepared(recipe: PretrainRecipe) -> Path:
         config = PrepareConfig(
             inputs=tuple(inputs),
             tokenizer=str(_tokenizer(recipe, inputs, like, place)),
+            text_column=recipe.data.text_column,
             held_out=recipe.data.held_out,
         )
         prepare(config, place, show=True)
@@ -151,10 +154,11 @@ def _start(recipe: PretrainRecipe) -> Path:
 def _tokenizer(recipe: PretrainRecipe, inputs: list[str], like: str | None, place: Path) -> Path:
     """The folder of the tokenizer: the one named, the model's (with new pieces), or one learned."""
     folder, add = place.with_name(f"{place.name}-{TOKENIZER}"), recipe.tokenizer.add
+    lines = DocumentLines(inputs, text_column=recipe.data.text_column, sample=SAMPLE)
     if like is None:
         if add and not folder.is_dir():
             own = Tokenizer.from_folder(_start(recipe))
-            _save(extended(own, Corpus(inputs, sample=SAMPLE), add), folder)
+            _save(extended(own, lines, add), folder)
         return folder if add else _start(recipe)
     if add:
         raise UserError(
@@ -167,7 +171,7 @@ def _tokenizer(recipe: PretrainRecipe, inputs: list[str], like: str | None, plac
         kinds = {kind: name for name, kind in KINDS.items()}
         published = tokenizers.find(like)
         learned = train(
-            Corpus(inputs, sample=SAMPLE),
+            lines,
             kind=kinds.get(published.kind, "bpe"),
             vocab_size=recipe.tokenizer.vocab_size,
             like=published.like,

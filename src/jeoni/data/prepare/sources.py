@@ -21,6 +21,7 @@ PORTION = 1 << 19  # characters of documents that are handled together
 LONGEST_DOCUMENT = 1 << 19  # characters; longer ones are cut
 _LONGEST_LINE = 1 << 16  # bytes of a line that are read at once
 _LONGEST_RECORD = 1 << 26  # bytes of a line of JSON
+_SAY = "say which: --text-column NAME (in a recipe: data.text_column=NAME)"
 _GROUP = 1 << 22  # bytes of small files that are read together
 
 
@@ -229,7 +230,7 @@ class _Reader:
             with pq.ParquetFile(path) as file:
                 columns = [name for name in file.schema_arrow.names if name in wanted]
                 if wanted[0] not in columns:
-                    hint = f"columns: {', '.join(file.schema_arrow.names)}; say --text-column"
+                    hint = f"columns: {', '.join(file.schema_arrow.names)}; {_SAY}"
                     raise UserError(f"{path}: no column {wanted[0]!r}", hint=hint)
                 number, rows = 0, max(1, file.metadata.num_rows)
                 for batch in file.iter_batches(batch_size=256, columns=columns):
@@ -258,7 +259,7 @@ class _Reader:
         if name not in record.fields:
             raise UserError(
                 f"{record.where}: no column {name!r}",
-                hint=f"columns: {', '.join(record.fields)}; say which: --text-column",
+                hint=f"columns: {', '.join(record.fields)}; {_SAY}",
             )
         value = record.fields[name]
         if value is not None and not isinstance(value, str):
