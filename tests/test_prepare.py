@@ -239,6 +239,23 @@ def test_a_parquet_without_the_column(tmp_path: Path) -> None:
         corpora.run(tmp_path / "out", tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_json_that_is_read_at_once_has_a_limit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = json.dumps([{"text": document} for document in map(" ".join, corpora.documents(40))])
+    content = text.encode() if name.endswith("json") else gzip.compress(text.encode())
+    (tmp_path / name).write_bytes(content)
+    most = len(content) if name.endswith("json") else 8 * len(content)
+    monkeypatch.setattr(sources, "_LARGEST_JSON", most)
+    done = corpora.run(tmp_path / "out", tmp_path / name, held_out=0)
+    assert done.facts["read"]["documents"] == 40
+    monkeypatch.setattr(sources, "_LARGEST_JSON", most - 1)
+    with pytest.raises(UserError, match=r"one JSON value of .* bytes") as caught:
+        corpora.run(tmp_path / "other", tmp_path / name, held_out=0)
+    assert "jsonl" in str(caught.value.hint)
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file"):
         corpora.run(tmp_path / "out", tmp_path / "none.txt")

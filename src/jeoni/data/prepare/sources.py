@@ -22,6 +22,7 @@ LONGEST_DOCUMENT = 1 << 19  # characters; longer ones are cut
 _LONGEST_LINE = 1 << 16  # bytes of a line that are read at once
 _LONGEST_RECORD = 1 << 26  # bytes of a line of JSON
 _SAY = "say which: --text-column NAME (in a recipe: data.text_column=NAME)"
+_LARGEST_JSON = 1 << 27  # bytes of a file that is one JSON value; compressed, an eighth of it
 _GROUP = 1 << 22  # bytes of small files that are read together
 
 
@@ -150,9 +151,20 @@ class _Reader:
         elif ending(path) == "parquet":
             yield from self._records(self._parquet(path))
         elif ending(path) in FORMATS.keys() - {"txt"}:
+            if ending(path) == "json":
+                self._check_size(path)
             yield from self._records(read(path))
         else:
             yield from self._plain(path)
+
+    def _check_size(self, path: Path) -> None:
+        """See that a file that is read at once does not take all memory."""
+        plain = path.suffix.lower() == ".json"
+        if self.source.size > (_LARGEST_JSON if plain else _LARGEST_JSON // 8):
+            raise UserError(
+                f"{path}: one JSON value of {self.source.size:,} bytes, which would have to be in memory",
+                hint="write a document a line, and name it .jsonl: jq -c '.[]' OLD.json > NEW.jsonl",
+            )
 
     def _plain(self, path: Path) -> Iterator[Document]:
         """A blank line ends a document; each line is a sentence."""
