@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,24 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TokenStore]:
 def built(*names: str) -> tuple[Mixture, str]:
     family = parts.fitting(*names)
     return parts.mixture(dict.fromkeys(names, 1.0), parts.model(family)), family
+
+
+def test_settings_are_in_the_documents() -> None:
+    """Each in its row, with the value that it has by default."""
+    page = Path(__file__).parents[1] / "docs" / "pretraining.md"
+    rows = [line.split("|") for line in page.read_text(encoding="utf-8").splitlines()]
+    said = {
+        name: row[3] for row in rows if len(row) == 5 for name in re.findall(r"`(\w+)`", row[1])
+    }
+    for name in parts.NAMES:
+        for key, field in _mixture.find(name).config.model_fields.items():
+            value = str(field.default)
+            value = value.lower() if isinstance(field.default, bool) else value
+            alone = field.default is None or field.default == ()
+            assert f"`{key}`" in said[name] if alone else f"`{key}={value}`" in said[name], (
+                name,
+                key,
+            )
 
 
 def check_counts(mix: Mixture, batch: Batch) -> None:
