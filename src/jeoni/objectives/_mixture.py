@@ -57,7 +57,7 @@ class Mixture:
 
     def __init__(self, parts: Sequence[Weighted]) -> None:
         self.parts = tuple(parts)
-        _check(self.parts)
+        _check([(part.name, part.objective) for part in self.parts])
         objectives = [part.objective for part in self.parts]
         self._layout = next((o for o in objectives if o.arranges), objectives[0])
         self._lead = objectives[0]
@@ -180,15 +180,16 @@ def parsed(chosen: Chosen) -> list[tuple[str, ObjectiveType, Config, float]]:
         kind = find(name)
         config = parse(kind.config, settings, where=f"recipe: objectives.{name}")
         found.append((name, kind, config, float(weight)))
+    _check([(name, kind.objective) for name, kind, _, _ in found])
     return found
 
 
-def _check(parts: Sequence[Weighted]) -> None:
-    names = [part.name for part in parts]
-    for part in parts:
-        if part.objective.alone and len(parts) > 1:
-            raise UserError(f"objectives: {part.name} cannot be combined with others ({names})")
+def _check(parts: Sequence[tuple[str, Objective | type[Objective]]]) -> None:
+    names = [name for name, _ in parts]
+    for name, objective in parts:
+        if objective.alone and len(parts) > 1:
+            raise UserError(f"objectives: {name} cannot be combined with others ({names})")
     for what in ("arranges", "corrupts"):
-        both = [part.name for part in parts if getattr(part.objective, what)]
+        both = [name for name, objective in parts if getattr(objective, what)]
         if len(both) > 1:
             raise UserError(f"objectives: {' and '.join(both)} cannot be combined: take one")

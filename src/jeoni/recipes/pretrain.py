@@ -95,6 +95,8 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
     """Prepare, train, look at held-out text, write."""
     device = runtime.device(recipe.device)  # a device that is not there is noticed before all work
     head_start.check(recipe)
+    _mixture.parsed(recipe.objectives)
+    build.check_start(recipe)
     first = distributed.rank() == 0
     texts = open_texts(recipe)
     if first:

@@ -168,7 +168,9 @@ class PretrainRecipe(Config):
     @model_validator(mode="after")
     def _one_end(self) -> "PretrainRecipe":
         if self.flops is not None and (self.train.hours or self.train.steps):
-            raise ValueError("flops, and train.hours or train.steps: take one")
+            raise ValueError(
+                "flops, and train.hours or train.steps: take one (the others are null)"
+            )
         return self
 
     @property

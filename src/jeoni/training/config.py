@@ -70,7 +70,7 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _one_end(self) -> "TrainConfig":
         if self.hours is not None and self.steps is not None:
-            raise ValueError("hours and steps are both given: take one")
+            raise ValueError("hours and steps are both given: take one (the other is null)")
         return self
 
     @model_validator(mode="after")
