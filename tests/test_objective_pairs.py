@@ -69,11 +69,12 @@ def texts(draft: Draft) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
 @pytest.mark.parametrize("kind", KINDS)
 def test_half_and_half(kind: str, many: TokenStore) -> None:
     draft, chunks = drafts(kind, many)
-    share = draft.targets[kind].mean()
-    assert set(draft.targets[kind].tolist()) == {0, 1}
+    asked = draft.targets[kind] >= 0
+    share = draft.targets[kind][asked].mean()
+    assert set(draft.targets[kind][asked].tolist()) == {0, 1}
     assert abs(share - 0.5) < 4 * 0.5 / len(chunks) ** 0.5
     fewer, _ = drafts(kind, many, negative=0.2)
-    assert abs(fewer.targets[kind].mean() - 0.2) < 4 * 0.4 / len(chunks) ** 0.5
+    assert abs(fewer.targets[kind][asked].mean() - 0.2) < 4 * 0.4 / len(chunks) ** 0.5
 
 
 def test_positives_are_as_they_were_and_negatives_from_elsewhere(many: TokenStore) -> None:
@@ -99,7 +100,7 @@ def test_positives_are_as_they_were_and_negatives_from_elsewhere(many: TokenStor
 def test_swapped_texts_are_whole_chunks(many: TokenStore) -> None:
     draft, chunks = drafts(ORDER, many)
     for number, (first, second) in enumerate(texts(draft)):
-        swapped = bool(draft.targets[ORDER][number])
+        swapped = draft.targets[ORDER][number] == 1
         early, late = (second, first) if swapped else (first, second)
         together = np.concatenate([early, late])
         expected = np.arange(chunks.starts[number], chunks.stops[number])
@@ -170,7 +171,7 @@ def test_texts_begin_where_sentences_do(kind: str, many: TokenStore) -> None:
     draft, chunks = drafts(kind, many)
     starts = set(many.sentences.tolist())
     for number, (first, second) in enumerate(texts(draft)):
-        early = second if kind == ORDER and draft.targets[kind][number] else first
+        early = second if kind == ORDER and draft.targets[kind][number] == 1 else first
         late = first if early is second else second
         if len(chunks.breaks(int(chunks.starts[number]), int(chunks.stops[number]))):
             assert int(late[0]) in starts
@@ -179,20 +180,27 @@ def test_texts_begin_where_sentences_do(kind: str, many: TokenStore) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("word", [1, 3, 1000])
 def test_without_sentences_words_are_not_cut(kind: str, word: int, tmp_path: Path) -> None:
-    """Where no sentence begins in a chunk both classes are cut at words; in a word if it has no other."""
-    store = numbered(tmp_path / "store", [60, 130, 50, 61], sentence=0, word=word)
+    """Where no sentence begins in a chunk it is cut at words (in a word if it has no other).
+
+    Its halves are not swapped, and it is not asked about.
+    """
+    store = numbered(tmp_path / "store", [60, 130, 50, 61], sentence=45, word=word)
     begins = store.words(0, len(store))
     draft, chunks = drafts(kind, store, 40)
-    assert {0, 1} == set(draft.targets[kind].tolist())
+    seen = set()
     for number, (first, second) in enumerate(texts(draft)):
+        if len(chunks.breaks(int(chunks.starts[number]), int(chunks.stops[number]))):
+            continue
+        seen.add(int(draft.targets[kind][number]))
         assert len(first)
         assert len(second)
-        early = second if kind == ORDER and draft.targets[kind][number] else first
+        early = second if kind == ORDER and draft.targets[kind][number] == 1 else first
         late = first if early is second else second
         if word < 1000:
             assert begins[late[0]]
         elif kind == ORDER:
             assert len(early) == chunks.lengths[number] // 2
+    assert seen == ({0, 1} if kind == NEXT else {-1})
 
 
 def test_splits_are_not_near_the_ends_if_there_is_a_choice(many: TokenStore) -> None:
@@ -267,6 +275,32 @@ def test_one_document_is_not_enough(tmp_path: Path) -> None:
     drafts(ORDER, store)
 
 
+def test_sentences_alone_have_no_order(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="each document is one sentence"):
+        drafts(ORDER, numbered(tmp_path / "store", [13, 12, 13]))
+
+
+def test_a_single_sentence_is_not_asked_about(real: TokenStore) -> None:
+    """Loss and figures are those of the others; where there are none, the loss is 0."""
+    mix = parts.mixture({ORDER: 1.0}, parts.model())
+    chunks = mix.cut(real, mix.room(24))
+    batch = mix.batch(chunks, np.arange(40), Noise(0, 0))
+    truth = batch.targets[ORDER]
+    asked = truth >= 0
+    ends = zip(chunks.starts.tolist(), chunks.stops.tolist(), strict=True)
+    several = [len(chunks.breaks(start, stop)) > 0 for start, stop in ends]
+    assert asked.tolist() == several[:40]
+    assert 0 < int(asked.sum()) < 40
+    assert mix.counts(batch)[f"{ORDER}/0"] == float(asked.sum())
+    mix.module.eval()
+    loss = mix(batch)
+    logits = mix.model.heads[ORDER](mix.model(batch), batch)
+    assert loss.total.item() == pytest.approx(cross_entropy(logits[asked], truth[asked]).item())
+    assert loss.metrics[f"{ORDER}_accuracy"][1] == float(asked.sum())
+    alone = mix.batch(chunks, np.flatnonzero(~np.array(several))[:3], Noise(0, 0))
+    assert mix(alone).total.item() == 0
+
+
 def test_of_two_documents_the_other_is_taken(tmp_path: Path) -> None:
     """Shorter than what is to be filled: all of it."""
     store = numbered(tmp_path / "store", [400, 9])
@@ -312,6 +346,7 @@ def test_accuracy_by_cause(kind: str, real: TokenStore) -> None:
     mix = parts.mixture(kind, parts.model())
     batch = parts.batch(mix, real, indices=range(30))
     truth = batch.targets[kind]
+    asked = float((truth >= 0).sum())
     mix.module.eval()
     head: Any = mix.model.heads[kind]
     for said in (0, 1):  # a head that always says the same
@@ -320,7 +355,7 @@ def test_accuracy_by_cause(kind: str, real: TokenStore) -> None:
             head.out.bias.copy_(torch.tensor([1.0, 0.0] if said == 0 else [0.0, 1.0]))
         figures = mix(batch).metrics
         yes, no = float((truth == 0).sum()), float((truth == 1).sum())
-        assert figures[f"{kind}_accuracy"] == ((yes, no)[said], 30)
+        assert figures[f"{kind}_accuracy"] == ((yes, no)[said], asked)
         assert figures[f"{kind}_accuracy_positive"] == (yes * (1 - said), yes)
         assert figures[f"{kind}_accuracy_negative"] == (no * said, no)
     mix.module.train()
@@ -381,7 +416,7 @@ def plain_means(mix: Mixture, name: str, batch: Batch) -> list[torch.Tensor]:
     hidden = model(batch)
     if name in KINDS:
         logits = model.heads[name](hidden, batch)
-        return [cross_entropy(logits, targets[name])]
+        return [cross_entropy(logits, targets[name], ignore_index=-1)]
     own = model.heads["masked_lm"](hidden, words)
     masked = cross_entropy(own[targets["masked"]], targets["original"])
     if name == "masked_lm":

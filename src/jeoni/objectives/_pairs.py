@@ -31,7 +31,7 @@ class PairConfig(Config):
 
 
 class PairObjective(Objective):
-    """Tell pairs as they were (class 0) from others (class 1)."""
+    """Tell pairs as they were (class 0) from others (class 1); what is neither (-1) is not asked."""
 
     arranges = True
     kind: ClassVar[str]
@@ -63,13 +63,14 @@ class PairObjective(Objective):
         return Sentences(store, room, seed=seed, epoch=epoch)
 
     def counts(self, batch: Batch) -> list[float]:
-        """Pairs."""
-        return [float(len(batch.targets[self.kind]))]
+        """Pairs that are asked about."""
+        return [float((batch.targets[self.kind] >= 0).sum())]
 
     def losses(self, hidden: Tensor, batch: Batch) -> list[Part]:
         """Cross-entropy; when the model is not training, accuracy too, and that of each class."""
-        truth = batch.targets[self.kind]
-        logits = self.model.heads[self.kind](hidden, batch).float()
+        asked = batch.targets[self.kind] >= 0
+        truth = batch.targets[self.kind][asked]
+        logits = self.model.heads[self.kind](hidden, batch).float()[asked]
         loss = nn.functional.cross_entropy(logits, truth, reduction="sum")
         if self.model.training:
             return [Part(loss, float(len(truth)))]
