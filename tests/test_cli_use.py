@@ -134,7 +134,9 @@ def test_finetune_evaluate_classify(
     assert scores["metrics"]["accuracy"] == results["metrics"]["accuracy"]
     assert scores["n"] == 16
     plain = jeoni("evaluate", "--model", str(out), *settings)
-    assert "95% interval of accuracy" in plain.out
+    low, high = scores["intervals"]["macro_f1"]
+    assert "95% interval" in plain.out
+    assert f"{low:.4g} to {high:.4g}" in plain.out
 
     labels = json.loads(jeoni("classify", "--model", str(out), "--json", "좋다").out)
     assert labels[0]["label"] in tiny.LABELS

@@ -344,7 +344,7 @@ def test_a_perfect_parser(metric: str, main: str) -> None:
     assert task.main_metric == main
     scores = task.score(task.encode(sentences()), right())
     assert set(scores.values.values()) == {1.0}
-    assert scores.interval() == (1.0, 1.0)
+    assert scores.intervals(task.main_metric)[task.main_metric] == (1.0, 1.0)
 
 
 # The report

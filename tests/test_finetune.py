@@ -13,6 +13,7 @@ import tiny
 from jeoni.base.errors import UserError
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
+from jeoni.recipes.results import figures
 from jeoni.serving.predictor import answer, classify
 from runs import QA, WEIGHTS, questions, reviews, same_weights
 
@@ -37,6 +38,9 @@ def test_what_a_run_leaves(kind: str, request: pytest.FixtureRequest) -> None:
     assert results["seeds"] == [1]
     assert results["training"]["finished"]
     assert results["interval"]["low"] <= results["metrics"][results["main_metric"]]
+    pair = [results["interval"]["low"], results["interval"]["high"]]
+    assert results["intervals"][results["main_metric"]] == pair
+    assert results["metrics"].keys() - results["intervals"].keys() == {"loss"}
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["kind"] for row in rows].count("eval") == 1
     assert [row["step"] for row in rows if row["kind"] == "train"] == list(
@@ -54,6 +58,14 @@ def test_the_report_stands_alone_and_shows_the_data(
     page = (label_run.folder / "report.html").read_text(encoding="utf-8")
     assert "긍정" in page
     assert "Confusion matrix" in page
+
+
+def test_every_figure_is_shown_with_its_interval(qa_run: FinetuneResult) -> None:
+    low, high = qa_run.results["intervals"]["exact_match"]
+    between = f"{low:.4g} to {high:.4g}"
+    assert between in (qa_run.folder / "report.html").read_text(encoding="utf-8")
+    assert ("exact_match", qa_run.metrics["exact_match"], between) in figures(qa_run.results)
+    assert figures({"metrics": {"f1": 1.0}}) == [("f1", 1.0, None)]  # as older versions wrote it
 
 
 def test_the_model_card(label_run: FinetuneResult) -> None:

@@ -100,7 +100,7 @@ def test_the_interval_is_that_of_the_figure(model: Model, metric: str) -> None:
     assert scores.sums is not None
     whole = scores.sums.metric(scores.sums.rows.sum(0, keepdims=True))[0]
     assert whole == pytest.approx(scores.values[metric])
-    low, high = scores.interval()
+    low, high = scores.intervals(task.main_metric)[task.main_metric]
     assert low < scores.values[metric] < high
     assert (low, high) == bootstrap_sums(scores.sums.rows, scores.sums.metric)
 

@@ -298,7 +298,7 @@ def test_scores_by_answer_length_have_those_without_an_answer() -> None:
     records = [*tiny.questions()[:2], tiny.question("Why?", "It rained.", None)]
     said = [SpanPrediction("", 0, 0, 0.0, 0.5, 0.0, ())] * 3
     _, lengths, *_ = span_sections(records, said, [100.0, 0.0, 100.0])
-    assert [(row["kind"], row["f1"]) for row in lengths.rows] == [
+    assert [(row["kind"], row["score"]) for row in lengths.rows] == [
         ("1-10 (n=2)", 50.0),
         ("no answer (n=1)", 100.0),
     ]

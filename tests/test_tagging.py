@@ -84,7 +84,7 @@ def test_a_perfect_model_has_perfect_scores(scheme: str, length: int) -> None:
     assert [list(p.tags) for p in predictions] == [tags for _, tags in SENTENCES]
     scores = task.score(encoded, predictions)
     assert scores.values["entity_f1"] == scores.values["tag_accuracy"] == 1.0
-    assert scores.interval()[1] == 1.0
+    assert scores.intervals(task.main_metric)[task.main_metric][1] == 1.0
 
 
 def test_characters() -> None:

@@ -278,7 +278,7 @@ def test_scores(metric: str, gold: list[Any], texts: list[str], main: str, value
     scores = task.score(encoded, predictions)
     assert task.main_metric == main
     assert scores.values[main] == pytest.approx(value)
-    low, high = scores.interval()
+    low, high = scores.intervals(task.main_metric)[task.main_metric]
     assert low - 1e-6 <= value <= high + 1e-6
     assert len(task.sections(encoded, predictions, scores)) == 3
 
@@ -292,7 +292,7 @@ def test_intervals_of_bleu_are_of_the_corpus() -> None:
     assert scores.sums is not None
     total = scores.sums.rows.sum(0)
     assert TASK.sums["bleu"](total) == pytest.approx(scores.values["bleu"])
-    low, high = scores.interval()
+    low, high = scores.intervals(task.main_metric)[task.main_metric]
     assert low < scores.values["bleu"] < high
 
 

@@ -60,6 +60,7 @@ def evaluate(
     (of fine-tuning), sets.NAME.KEY (the same for one data set).
     """
     from jeoni.cli import show
+    from jeoni.recipes.results import FIGURES, figures
 
     rest, options = named(settings or [], model=model, suite=suite, split=split, out=out)
     if options["suite"] is not None:
@@ -74,11 +75,7 @@ def evaluate(
         show.as_json(result)
         return
     title = f"{result['data']} {result['split']}, n={result['n']}"
-    show.table(title, ("metric", "value"), list(result["metrics"].items()))
-    interval = result["interval"]
-    typer.echo(
-        f"95% interval of {interval['metric']}: {interval['low']:.4g} to {interval['high']:.4g}"
-    )
+    show.table(title, FIGURES, figures(result))
     if notes := [f"{name}: {count}" for name, count in result["notes"].items() if count]:
         typer.echo("; ".join(notes))
 

@@ -129,14 +129,17 @@ def show_groups(rows: "list[GroupRow]") -> None:
 def show_result(results: Any) -> None:
     """The table of metrics; with spread where there are several seeds."""
     from jeoni.cli import show
-    from jeoni.recipes.results import degenerate
+    from jeoni.recipes.results import FIGURES, degenerate, figures
 
     several = len(results["seeds"]) > 1
-    columns = ("metric", "median", "smallest", "largest") if several else ("metric", "value")
-    rows = [
-        (name, value, *results["spread"][name]) if several else (name, value)
-        for name, value in results["metrics"].items()
-    ]
+    if several:
+        spread = results["spread"]
+        columns: tuple[str, ...] = ("metric", "median", "smallest", "largest")
+        rows: list[tuple[object, ...]] = [
+            (name, value, *spread[name]) for name, value in results["metrics"].items()
+        ]
+    else:
+        columns, rows = FIGURES, [*figures(results)]
     title = (
         f"{results['data']['name']}, {len(results['seeds'])} seeds"
         if several

@@ -67,6 +67,46 @@ def f1_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(2 * sums[..., 0], both, out=np.zeros_like(both), where=both > 0)
 
 
+def class_rows(
+    owner: Sequence[int], gold: Sequence[int], found: Sequence[int], *, count: int, classes: int
+) -> Any:
+    """How often each class is right, found and there in each example: ``[n, 3 C]``, of ``scipy.sparse``.
+
+    Args:
+        owner: the example of each item.
+        gold: the right class of each item.
+        found: its predicted class.
+        count: number of examples.
+        classes: number of classes.
+    """
+    from scipy.sparse import coo_array
+
+    where, there, said = (np.asarray(side, dtype=np.int64) for side in (owner, gold, found))
+    same = there == said
+    columns = np.concatenate([there[same], said + classes, there + 2 * classes])
+    owners = np.concatenate([where[same], where, where])
+    cells = (np.ones(len(columns)), (owners, columns))
+    return coo_array(cells, shape=(count, 3 * classes)).tocsr()
+
+
+def macro_f1_of_sums(
+    sums: NDArray[np.float64], *, absent: float | None = None, classes: slice = slice(None)
+) -> NDArray[np.float64]:
+    """Mean F1 of classes from summed ``class_rows``: ``[..., 3 C]`` to ``[...]``.
+
+    Args:
+        sums: of which.
+        absent: F1 of a class that occurs on neither side; without, it is in no mean.
+        classes: which of them are in the mean.
+    """
+    right, found, gold = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1)[..., classes], -2, 0)
+    both = found + gold
+    f1 = np.divide(2 * right, both, out=np.full_like(both, absent or 0.0), where=both > 0)
+    if absent is not None:
+        return np.asarray(f1.mean(-1))
+    return np.asarray(f1.sum(-1) / np.maximum((both > 0).sum(-1), 1))
+
+
 def check_pairs(
     references: Sequence[Any], predictions: Sequence[Any], what: str = "example"
 ) -> None:

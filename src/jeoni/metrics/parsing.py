@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jeoni.metrics._conllu import CONTENT
 from jeoni.metrics.counts import Counts, check_lengths, check_pairs
 
 KLUE_OTHERS = 15
@@ -53,6 +54,22 @@ def attachments(
         right = [a == b for a, b in zip(gold.heads, found.heads, strict=True)]
         same = [a == b for a, b in zip(gold.relations, found.relations, strict=True)]
         rows.append((len(right), sum(right), sum(map(bool.__and__, right, same))))
+    return rows
+
+
+def content_attachments(references: Sequence[Tree], predictions: Sequence[Tree]) -> list[Counts]:
+    """Counts of each sentence whose F1 is CLAS: LAS of content words; errors as above.
+
+    By the names of relations without subtypes, as ``universal.conll18`` has it of whole files.
+    """
+    check_pairs(references, predictions, "sentence")
+    rows = []
+    for index, (gold, found) in enumerate(zip(references, predictions, strict=True)):
+        _check(index, gold, found)
+        pairs = zip(gold.heads, gold.relations, found.heads, found.relations, strict=True)
+        right = sum(a == b and c == d and c in CONTENT for a, c, b, d in pairs)
+        sides = (sum(name in CONTENT for name in side.relations) for side in (found, gold))
+        rows.append(Counts(right, *sides))
     return rows
 
 

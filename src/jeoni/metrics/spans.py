@@ -32,12 +32,14 @@ class SpanScores:
         per_question: for every reference id its (exact match, F1), each 0 to 1, whose means the two
             figures above are.
         details: further official figures under their official names, and ``attainable_best_*``.
+        means: of the details that are means over (some of the) questions, each question's part, 0 to 1.
     """
 
     exact_match: float
     f1: float
     per_question: Scores
     details: Mapping[str, float] = field(default_factory=dict)
+    means: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, float]:
         """All figures by name, without the single questions."""
@@ -119,14 +121,15 @@ def squad_v2(
     _require_all(references, predictions, "prediction")
     raw = {id: _score_v2(answers, predictions[id]) for id, answers in references.items()}
     if na_probs is None:
-        return SpanScores(*_means(raw.values()), raw, _groups(references, raw))
+        return SpanScores(*_means(raw.values()), raw, *_groups(references, raw))
     _require_all(references, na_probs, "no-answer probability")
     if bad := [id for id in references if not math.isfinite(na_probs[id])]:
         raise ValueError(f"question {bad[0]!r}: no-answer probability {na_probs[bad[0]]}")
     empty = {id: (0.0, 0.0) if answers else (1.0, 1.0) for id, answers in references.items()}
     final = {id: empty[id] if na_probs[id] > threshold else raw[id] for id in raw}
-    details = _groups(references, final) | searched(references, predictions, na_probs, raw, empty)
-    return SpanScores(*_means(final.values()), final, details)
+    details, means = _groups(references, final)
+    details |= searched(references, predictions, na_probs, raw, empty)
+    return SpanScores(*_means(final.values()), final, details, means)
 
 
 def klue_mrc(references: References, predictions: Predictions) -> SpanScores:
@@ -150,10 +153,11 @@ def klue_mrc(references: References, predictions: Predictions) -> SpanScores:
         for normalize, junk in ((normalize_klue_mrc, True), (normalize_korquad, False))
     )
     exact, rouge = _means(official.values())
-    right = dict(
-        zip(("corrected_exact_match", "corrected_rouge_w"), _means(corrected.values()), strict=True)
-    )
-    return SpanScores(exact, rouge, official, {"rouge_w": rouge, **right})
+    names = ("corrected_exact_match", "corrected_rouge_w")
+    right = dict(zip(names, _means(corrected.values()), strict=True))
+    means = {name: {id: s[n] for id, s in corrected.items()} for n, name in enumerate(names)}
+    means["rouge_w"] = {id: run for id, (_, run) in official.items()}
+    return SpanScores(exact, rouge, official, {"rouge_w": rouge, **right}, means)
 
 
 SCORERS: Mapping[str, Callable[..., SpanScores]] = {
@@ -240,15 +244,20 @@ def _means(scores: Collection[tuple[float, float]]) -> tuple[float, float]:
     return exact, f1
 
 
-def _groups(references: References, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """Scores of the questions with, and of those without an answer, where there are any."""
+def _groups(
+    references: References, scores: Scores
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Scores of the questions with and without an answer, where there are any; and each question's part."""
     result: dict[str, float] = {"total": len(references)}
+    parts: dict[str, dict[str, float]] = {}
     for name, has_answer in (("HasAns", True), ("NoAns", False)):
-        chosen = [scores[id] for id, answers in references.items() if bool(answers) is has_answer]
+        chosen = {id: scores[id] for id, own in references.items() if bool(own) is has_answer}
         if chosen:
-            exact, f1 = _means(chosen)
+            exact, f1 = _means(chosen.values())
             result |= {f"{name}_exact": exact, f"{name}_f1": f1, f"{name}_total": len(chosen)}
-    return result
+            for column, kind in enumerate(("exact", "f1")):
+                parts[f"{name}_{kind}"] = {id: score[column] for id, score in chosen.items()}
+    return result, parts
 
 
 def require_questions(references: References) -> None:

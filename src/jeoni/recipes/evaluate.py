@@ -49,8 +49,9 @@ def evaluate(
         task: the same for the type of the task. (A folder does not choose what is imported.)
 
     Returns:
-        ``metrics`` by name, ``n``, the 95% bootstrap ``interval`` of the main metric, and ``notes``: what
-        had to be done to the examples, counted; ``skipped``: what was passed over, if anything was.
+        ``metrics`` by name, ``n``, the 95% bootstrap ``interval`` of the main metric, ``intervals`` of all
+        that are means over examples or functions of sums over them, and ``notes``: what had to be done to
+        the examples, counted; ``skipped``: what was passed over, if anything was.
     """
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
@@ -64,7 +65,8 @@ def evaluate(
     first = distributed.rank() == 0
     with distributed.session(chosen.model.device):
         result = runner.evaluate(chosen, encoded, show=first)
-    low, high = result.scores.interval()
+    intervals = result.scores.intervals(chosen.main_metric)
+    low, high = intervals[chosen.main_metric]
     summary = {
         "model": str(model) if not isinstance(model, Model) else "a loaded model",
         "data": dataset.name,
@@ -72,6 +74,7 @@ def evaluate(
         "n": len(encoded.records),
         "metrics": {k: v if math.isfinite(v) else None for k, v in result.values().items()},
         "interval": {"metric": chosen.main_metric, "level": 0.95, "low": low, "high": high},
+        "intervals": {name: list(pair) for name, pair in intervals.items()},
         "notes": dict(encoded.notes),
         **({"skipped": skipped} if skipped else {}),
     }

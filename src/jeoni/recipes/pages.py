@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.metrics.scales import in_percent
-from jeoni.recipes.results import degenerate
+from jeoni.recipes.results import FIGURES, degenerate, figures
 from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.report.page import Report
 from jeoni.report.sections import Bars, Curves, Headline, KeyValues, Section, Table
@@ -52,7 +52,7 @@ def run_report(
                 for g in groups
             ],
         ),
-        KeyValues("All metrics", results["metrics"]),
+        Table("All metrics", FIGURES, figures(results)),
         *data_sections(results["data"]),
         KeyValues(
             "Training",

@@ -17,12 +17,14 @@ def of_one(parts: Parts, result: FitResult, final: Evaluation) -> dict[str, Any]
     task, train, dev, dataset = parts.task, parts.train, parts.dev, parts.dataset
     # JSON has no NaN: a loss that is not finite is null there.
     values = {k: round(v, 6) if math.isfinite(v) else None for k, v in final.values().items()}
-    low, high = final.scores.interval()
+    intervals = final.scores.intervals(task.main_metric)
+    low, high = intervals[task.main_metric]
     return {
         "metrics": values,
         "task": parts.task_name,
         "main_metric": task.main_metric,
         "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
+        "intervals": {name: list(pair) for name, pair in intervals.items()},
         "spread": {name: [value, value] for name, value in values.items()},
         "seeds": [parts.seed],
         "folder": str(parts.folder),
@@ -61,6 +63,16 @@ def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str,
         ],
         "machine": runs[0]["machine"],
     }
+
+
+FIGURES = ("metric", "value", "95% interval")
+
+
+def figures(results: Mapping[str, Any]) -> list[tuple[str, float | None, str | None]]:
+    """A row for each figure; no interval where it has none, or the results are of an older version."""
+    known = results.get("intervals", {})
+    between = {name: f"{low:.4g} to {high:.4g}" for name, (low, high) in known.items()}
+    return [(name, value, between.get(name)) for name, value in results["metrics"].items()]
 
 
 def counted(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:

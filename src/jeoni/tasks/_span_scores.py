@@ -1,13 +1,14 @@
 """The official scores of span question answering."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from jeoni.base.errors import UserError
 from jeoni.data.record import Record, text_field
-from jeoni.metrics.spans import SCORERS
+from jeoni.metrics.spans import SCORERS, SpanScores
+from jeoni.tasks._scores import Figures, Scores, means
 from jeoni.tasks._span_types import SpanPrediction
-from jeoni.tasks._task import Scores
 
 WITH_THRESHOLD = "squad_v2"
 """The scorer that judges the threshold of giving no answer."""
@@ -60,7 +61,20 @@ def span_scores(
     values = raw.as_dict()
     if metric == "klue_mrc":
         del values["f1"]  # what the scorers' common form calls so is ROUGE-W, which is there too
-    return Scores(values, [100 * f1 for _, f1 in (raw.per_question[i] for i in ids)])
+    per_example = [100 * f1 for _, f1 in (raw.per_question[i] for i in ids)]
+    return Scores(values, per_example, beside=[answer_means(raw, ids)])
+
+
+def answer_means(scores: SpanScores, ids: Sequence[str]) -> Figures:
+    """The figures that are means over questions, or over some of them, in percent."""
+    both = {
+        name: {id: pair[column] for id, pair in scores.per_question.items()}
+        for column, name in enumerate(("exact_match", "f1"))
+    }
+    columns = {**both, **scores.means}
+    return means(
+        {name: [100 * own.get(id, math.nan) for id in ids] for name, own in columns.items()}
+    )
 
 
 def _id(record: Record, index: int) -> str:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
@@ -14,12 +12,12 @@ from jeoni.base.config import Config
 from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
-from jeoni.metrics.intervals import bootstrap, bootstrap_sums
 from jeoni.models.model import Model
 from jeoni.report.sections import Section
+from jeoni.tasks._scores import Metric as Metric
+from jeoni.tasks._scores import Scores as Scores
+from jeoni.tasks._scores import Sums as Sums
 
-Metric = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Of sums over examples."""
 Partial = TypeVar("Partial")
 """What a task keeps of one sequence's logits."""
 Prediction = TypeVar("Prediction")
@@ -39,46 +37,6 @@ class Encoded:
     records: Sequence[Record]
     features: Features
     notes: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Sums:
-    """A metric that is no mean over examples, but a function of sums over them.
-
-    Attributes:
-        rows: what is added up, of each example ``[n, k]``.
-        metric: of the sums, ``[..., k]`` to ``[...]``.
-    """
-
-    rows: NDArray[np.float64]
-    metric: Metric
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The figures of an evaluation.
-
-    Attributes:
-        values: metrics by name, the official ones.
-        per_example: how good each prediction is: the main metric, where that is a mean over examples.
-        sums: the main metric, where it is none.
-    """
-
-    values: Mapping[str, float]
-    per_example: Sequence[float]
-    sums: Sums | None = None
-
-    def interval(self) -> tuple[float, float]:
-        """The 95% bootstrap interval of the main metric."""
-        if self.sums is None:
-            return bootstrap(self.per_example)
-        return bootstrap_sums(self.sums.rows, self.sums.metric)
-
-    def over(self, chosen: Sequence[int]) -> float:
-        """The main metric (or the mean score, if that is all there is) of some of the examples."""
-        if self.sums is None:
-            return float(np.mean([self.per_example[index] for index in chosen]))
-        return float(self.sums.metric(self.sums.rows[list(chosen)].sum(0)))
 
 
 @dataclass(frozen=True)

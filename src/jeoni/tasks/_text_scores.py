@@ -11,7 +11,8 @@ from jeoni.metrics import spans
 from jeoni.metrics.closed_book import closed_book
 from jeoni.metrics.numbers import final_number, final_numbers
 from jeoni.metrics.text import rouge, rouge_means, score_of_sums, translation_score
-from jeoni.tasks._task import Metric, Scores, Sums
+from jeoni.tasks._scores import Figures, Metric, Scores, Sums, means
+from jeoni.tasks._span_scores import answer_means
 
 TextMetric = Literal[
     "accuracy", "squad_v1", "squad_v2", "korquad_v1", "nq_open", "trivia_qa", "bleu", "chrf", "rouge",
@@ -77,8 +78,9 @@ def text_scores(
     if metric == "rouge":
         cut: Literal["default", "characters"] = "default" if units == "words" else "characters"
         found = [_best_rouge(own, text, cut) for own, text in zip(references, texts, strict=True)]
-        means = {name: 100 * value[2] for name, value in rouge_means(found).items()}
-        return Scores(means, [100 * one["rougeL"][2] for one in found])
+        values = {name: 100 * value[2] for name, value in rouge_means(found).items()}
+        each = {name: [100 * one[name][2] for one in found] for name in values}
+        return Scores(values, each["rougeL"], beside=[means(each)])
     if metric in ("accuracy", "final_number"):
         if metric == "accuracy":
             pairs = zip(references, texts, strict=True)
@@ -95,7 +97,7 @@ def _translation(
     texts: Sequence[str],
     units: Units,
 ) -> Scores:
-    """BLEU and chrF, both; the intervals of the one that counts."""
+    """BLEU and chrF, both, whichever counts."""
     options = {"tokenize": "13a" if units == "words" else "char"}
     found = {
         "bleu": translation_score(references, texts, "bleu", **options),
@@ -103,7 +105,10 @@ def _translation(
     }
     own = found[metric]
     values = {metric: own.score} | {name: score.score for name, score in found.items()}
-    return Scores(values, list(own.per_example), Sums(own.rows, SUMS[metric]))
+    beside = [
+        Figures(score.rows, {name: SUMS[name]}) for name, score in found.items() if score != own
+    ]
+    return Scores(values, list(own.per_example), Sums(own.rows, SUMS[metric]), beside)
 
 
 def _best_rouge(
@@ -124,4 +129,5 @@ def _answers(
     scores = scorer(gold, said) if scorer else closed_book(gold, said, metric)
     column = 0 if MAIN[metric] == "exact_match" else 1
     values = {k: v for k, v in scores.as_dict().items() if k != "total"}
-    return Scores(values, [100.0 * scores.per_question[id][column] for id in gold])
+    per_example = [100.0 * scores.per_question[id][column] for id in gold]
+    return Scores(values, per_example, beside=[answer_means(scores, list(gold))])

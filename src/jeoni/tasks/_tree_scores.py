@@ -1,13 +1,23 @@
 """The official scores of parsing, and what they add up."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jeoni.metrics.parsing import KLUE_OTHERS, Tree, attachment_scores, attachments, klue_dp
+from jeoni.metrics.counts import class_rows, f1_of_sums, macro_f1_of_sums
+from jeoni.metrics.parsing import (
+    KLUE_OTHERS,
+    Tree,
+    attachment_scores,
+    attachments,
+    content_attachments,
+    klue_dp,
+)
 from jeoni.metrics.universal import conll18
-from jeoni.tasks._task import Metric, Scores, Sums
+from jeoni.tasks._scores import Figures, Metric, Scores, Sums
 
 MAIN = {"las": "las", "klue_dp": "las_macro_f1"}
 Floats = NDArray[np.float64]
@@ -27,17 +37,44 @@ def tree_scores(
         found: predicted ones.
         relations: all relations, KLUE's in the official order.
     """
-    if metric == "klue_dp":
-        values = klue_dp(gold, found, relations)
-        rows = [(n, both) for n, _, both in attachments(gold, found)]
-        sums = Sums(_klue_rows(gold, found, relations), _klue_macro)
-    else:
-        official = conll18(_conllu(gold), _conllu(found))
-        values = {name.lower(): official[name].counts.f1 for name in ("UAS", "LAS", "CLAS")}
-        values["las_with_subtypes"] = attachment_scores(gold, found)["las"]
-        rows = [(n, both) for n, _, both in attachments(_plain(gold), _plain(found))]
-        sums = Sums(np.array(rows, np.float64), _share)
-    return Scores(values, [both / n for n, both in rows], sums)
+    scores = _klue_scores if metric == "klue_dp" else _conll_scores
+    return scores(gold, found, relations)
+
+
+def _klue_scores(gold: Sequence[Tree], found: Sequence[Tree], relations: Sequence[str]) -> Scores:
+    rows = np.array(attachments(gold, found), np.float64)
+    by_relation = _klue_rows(gold, found, relations)
+    beside = [
+        Figures(rows, {"uas_micro_f1": _uas, "las": _las}),
+        Figures(by_relation, _KLUE),
+        Figures(_by_head(gold, found), {"uas_macro_f1": macro_f1_of_sums}),
+    ]
+    values, main = klue_dp(gold, found, relations), Sums(by_relation, macro_f1_of_sums)
+    return Scores(values, _las(rows).tolist(), main, beside)
+
+
+def _conll_scores(gold: Sequence[Tree], found: Sequence[Tree], relations: Sequence[str]) -> Scores:
+    official = conll18(_conllu(gold), _conllu(found))
+    values = {name.lower(): official[name].counts.f1 for name in ("UAS", "LAS", "CLAS")}
+    values["las_with_subtypes"] = attachment_scores(gold, found)["las"]
+    plain = _plain(gold), _plain(found)
+    rows, whole = (np.array(attachments(*side), np.float64) for side in (plain, (gold, found)))
+    content = [counts.as_tuple() for counts in content_attachments(*plain)]
+    beside = [
+        Figures(rows, {"uas": _uas}),
+        Figures(whole, {"las_with_subtypes": _las}),
+        Figures(np.array(content, np.float64), {"clas": f1_of_sums}),
+    ]
+    return Scores(values, _las(rows).tolist(), Sums(rows[:, ::2], _share), beside)
+
+
+def _uas(sums: Floats) -> Floats:
+    """Of (words, right heads, right heads with right relations)."""
+    return np.asarray(sums[..., 1] / sums[..., 0])
+
+
+def _las(sums: Floats) -> Floats:
+    return np.asarray(sums[..., 2] / sums[..., 0])
 
 
 def _plain(trees: Sequence[Tree]) -> list[Tree]:
@@ -77,11 +114,15 @@ def _klue_rows(gold: Sequence[Tree], found: Sequence[Tree], relations: Sequence[
     return rows.reshape(len(gold), -1)
 
 
-def _klue_macro(sums: Floats) -> Floats:
-    right, found, gold = np.split(sums, 3, -1)
-    both = found + gold
-    f1 = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
-    return np.asarray(f1.sum(-1) / (both > 0).sum(-1))
+def _by_head(gold: Sequence[Tree], found: Sequence[Tree]) -> Any:
+    """The same for each number that a head has."""
+    owner = np.repeat(np.arange(len(gold)), [len(tree.heads) for tree in gold])
+    sides = [[head for tree in trees for head in tree.heads] for trees in (gold, found)]
+    return class_rows(owner.tolist(), *sides, count=len(gold), classes=1 + max(map(max, sides)))
 
 
-SUMS: Mapping[str, Metric] = {"las": _share, "las_macro_f1": _klue_macro}
+_KLUE: Mapping[str, Metric] = {
+    "las_micro_f1": lambda sums: sums[..., :WRONG].sum(-1) / sums[..., -1 - WRONG :].sum(-1),
+    "las_macro_f1_without_wrong_head_class": partial(macro_f1_of_sums, classes=slice(WRONG)),
+}
+SUMS: Mapping[str, Metric] = {"las": _share, "las_macro_f1": macro_f1_of_sums}

@@ -5,6 +5,7 @@ Source: Devlin et al., "BERT", 2019, section 4.1 (the first token's state, a lin
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,12 +19,14 @@ from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.data.standard import label_index
+from jeoni.metrics.counts import class_rows, macro_f1_of_sums
 from jeoni.metrics.labels import confusion, label_scores
 from jeoni.models.heads import classification_head
 from jeoni.models.model import Model
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Confusion, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Sums, TaskType, Verdict
+from jeoni.tasks._scores import Figures, Scores, Sums
+from jeoni.tasks._task import Encoded, TaskType, Verdict
 from jeoni.tasks._texts import HEAD, JudgedConfig, TextTask, judged_features, shown
 
 
@@ -134,10 +137,12 @@ class Classification(TextTask[list[float], LabelPrediction]):
         predicted = [prediction.index for prediction in predictions]
         values = label_scores(references, predicted, len(self.labels))
         hits = [float(a == b) for a, b in zip(references, predicted, strict=True)]
-        if self.main_metric == "accuracy":
-            return Scores(values, hits)
-        rows = _counts(np.array(references), np.array(predicted), len(self.labels))
-        return Scores(values, hits, Sums(rows, _METRICS[self.main_metric]))
+        size, classes = len(hits), len(self.labels)
+        rows = class_rows(range(size), references, predicted, count=size, classes=classes)
+        metric = _METRICS.get(self.main_metric)
+        sums = Sums(rows.toarray(), metric) if metric else None
+        beside = Figures(rows, {"accuracy": _accuracy, **_METRICS})
+        return Scores(values, hits, sums, [beside])
 
     def sections(
         self, encoded: Encoded, predictions: Sequence[LabelPrediction], scores: Scores
@@ -197,22 +202,9 @@ def _numbered(model: Model) -> list[str]:
 Floats = NDArray[np.float64]
 
 
-def _counts(gold: NDArray[np.int64], found: NDArray[np.int64], classes: int) -> Floats:
-    """Of each example what F1 and correlation add up: right, found, gold for each class, ``[n, 3 C]``."""
-    table = np.eye(classes)
-    return np.concatenate([table[gold] * table[found], table[found], table[gold]], 1)
-
-
-def _f1_each(sums: Floats) -> tuple[Floats, Floats]:
-    """F1 of each class ``[..., C]``, and how often it occurs on either side."""
-    right, found, gold = np.split(sums, 3, -1)
-    both = found + gold
-    return np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0), both
-
-
-def _macro_f1(sums: Floats) -> Floats:
-    f1, both = _f1_each(sums)
-    return np.asarray(f1.sum(-1) / (both > 0).sum(-1))
+def _accuracy(sums: Floats) -> Floats:
+    right, _, gold = np.split(sums, 3, -1)
+    return np.asarray(right.sum(-1) / gold.sum(-1))
 
 
 def _matthews(sums: Floats) -> Floats:
@@ -227,9 +219,9 @@ def _matthews(sums: Floats) -> Floats:
 
 
 _METRICS: Mapping[str, Callable[[Floats], Floats]] = {
-    "macro_f1": _macro_f1,
+    "macro_f1": macro_f1_of_sums,
     "matthews_corrcoef": _matthews,
-    "f1": lambda sums: _f1_each(sums)[0][..., 1],
+    "f1": partial(macro_f1_of_sums, classes=slice(1, 2)),
 }
 
 

@@ -20,13 +20,15 @@ from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.dialogues import split
 from jeoni.data.record import Record
-from jeoni.metrics.dialogue import right_turns, state_scores
+from jeoni.metrics.counts import f1_of_sums, of_sets
+from jeoni.metrics.dialogue import right_turns, state_scores, turn_f1
 from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import NOTHING, Section
 from jeoni.tasks._dialogue_head import SlotHead, by_slot, meanings
 from jeoni.tasks._dialogue_report import dialogue_sections
 from jeoni.tasks._dialogue_types import StatePrediction
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
+from jeoni.tasks._scores import Figures, Scores, means
+from jeoni.tasks._task import Encoded, Task, TaskType, Verdict
 
 HEAD = "dialogue_state"
 CUT = "turns whose history is longer than max_length (its oldest words are not read)"
@@ -178,7 +180,10 @@ class DialogueState(Task[Kept, StatePrediction]):
         """Joint goal accuracy and slot F1, as fractions."""
         gold = [record.fields["state"] for record in encoded.records]
         said = [prediction.state for prediction in predictions]
-        return Scores(state_scores(gold, said), right_turns(gold, said))
+        counts = [of_sets(*pair).as_tuple() for pair in zip(gold, said, strict=True)]
+        pooled = Figures(np.array(counts, np.float64), {"slot_micro_f1_pooled": f1_of_sums})
+        beside = [means({"slot_micro_f1": turn_f1(gold, said)}), pooled]
+        return Scores(state_scores(gold, said), right_turns(gold, said), beside=beside)
 
     def sections(
         self, encoded: Encoded, predictions: Sequence[StatePrediction], scores: Scores

@@ -6,9 +6,12 @@ section 4. Nothing is trained.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -18,9 +21,11 @@ from jeoni.base.errors import UserError
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record, text_field
 from jeoni.metrics.choices import minimal_pairs
+from jeoni.metrics.counts import class_rows
 from jeoni.report.sections import Bars, Section, Text, Texts
 from jeoni.tasks._likelihood import log_likelihoods, reading
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._scores import Figures, Metric, Scores
+from jeoni.tasks._task import Encoded, Task, TaskType
 
 SHOWN = 12
 _WIDER = {"field": "field", "linguistics_term": "term"}
@@ -95,14 +100,17 @@ class MinimalPairs(Task[list[float], PairPrediction]):
     def score(self, encoded: Encoded, predictions: Sequence[PairPrediction]) -> Scores:
         """Accuracy over all pairs, the mean over paradigms, and of each field, term and paradigm."""
         good, bad = [p.good for p in predictions], [p.bad for p in predictions]
+        right = [p.good > p.bad for p in predictions]
         paradigms = _groups(encoded.records, "paradigm")
         own = minimal_pairs(good, bad, paradigms or None)
         values = {name: own[name] for name in _WHOLE if name in own}
+        beside = [_figures(right, paradigms, macro_accuracy=_macro)] if paradigms else []
         for name, called in _WIDER.items():
             if groups := _groups(encoded.records, name):
                 found = minimal_pairs(good, bad, groups)
                 values |= {f"{called} {k}": v for k, v in found.items() if k not in _WHOLE}
-        return Scores(values | own, [float(p.good > p.bad) for p in predictions])
+                beside.append(_figures(right, [f"{called} {group}" for group in groups]))
+        return Scores(values | own, [float(good) for good in right], beside=beside)
 
     def sections(
         self, encoded: Encoded, predictions: Sequence[PairPrediction], scores: Scores
@@ -134,6 +142,31 @@ def _groups(records: Sequence[Record], name: str) -> list[str]:
     if not all(name in record.fields for record in records):
         return []
     return [text_field(record, name) for record in records]
+
+
+def _figures(right: Sequence[bool], groups: Sequence[str], **further: Metric) -> Figures:
+    """Accuracy of each group, and ``further`` figures of all of them."""
+    names = sorted(set(groups))
+    number = {name: n for n, name in enumerate(names)}
+    owner = [number[group] for group in groups]
+    said = [n if good else len(names) for n, good in zip(owner, right, strict=True)]
+    rows = class_rows(range(len(said)), owner, said, count=len(said), classes=len(names) + 1)
+    each = {name: partial(_accuracy, group=n) for name, n in number.items()}
+    return Figures(rows, {**further, **each})
+
+
+def _accuracies(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each group ``[..., G]``; NaN of one without pairs."""
+    right, _, there = (part[..., :-1] for part in np.split(sums, 3, -1))
+    return np.divide(right, there, out=np.full_like(right, np.nan), where=there > 0)
+
+
+def _macro(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.nanmean(_accuracies(sums), -1))
+
+
+def _accuracy(sums: NDArray[np.float64], group: int) -> NDArray[np.float64]:
+    return _accuracies(sums)[..., group]
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:

@@ -22,10 +22,12 @@ from jeoni.data.batching import Features, Grouped
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.data.standard import label_number
+from jeoni.metrics.counts import f1_of_sums
 from jeoni.metrics.regression import regression_scores
 from jeoni.nn.heads import Pooling, pooled
 from jeoni.report.sections import Points, Section, Text, Texts
-from jeoni.tasks._task import Encoded, Scores, Sums, TaskType
+from jeoni.tasks._scores import Figures, Metric, Scores, Sums, means
+from jeoni.tasks._task import Encoded, TaskType
 from jeoni.tasks._texts import JudgedConfig, TextTask, judged_features, one_output, output, shown
 
 SHOWN = 12
@@ -161,12 +163,10 @@ class Regression(TextTask[float, NumberPrediction]):
             values = {k: v if math.isfinite(v) else 0.0 for k, v in raw.items()} | values
         else:
             values = {self.config.metric: 0.0} | values
-        sides = [gold, found]
-        if self.config.metric == "spearman":
-            from scipy.stats import rankdata
-
-            sides = [rankdata(side) for side in sides]
-        return Scores(values, (-errors).tolist(), Sums(_moments(*sides), _correlation))
+        beside = _figures(gold, found, self.config.threshold)
+        main = Sums(beside.rows[:, _PLACES[self.config.metric]], _correlation)
+        errors_too = means({"mean_absolute_error": errors.tolist()})
+        return Scores(values, (-errors).tolist(), main, [beside, errors_too])
 
     def sections(
         self, encoded: Encoded, predictions: Sequence[NumberPrediction], scores: Scores
@@ -200,6 +200,34 @@ def _moments(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
     """What a correlation adds up, ``[n, 6]``; around the means, where the sums keep their digits."""
     x, y = x - x.mean(), y - y.mean()
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], -1)
+
+
+_PLACES = {"pearson": slice(0, 6), "spearman": slice(6, 12), "f1": slice(12, 15)}
+"""Where the rows of ``_figures`` have what a figure adds up."""
+
+
+def _figures(x: NDArray[np.float64], y: NDArray[np.float64], threshold: float | None) -> Figures:
+    """What ``regression_scores`` gives; the ranks are those among all examples."""
+    from scipy.stats import rankdata
+
+    there, said = (side >= (math.inf if threshold is None else threshold) for side in (x, y))
+    yes = np.stack([there & said, said, there], -1)
+    rows = np.concatenate([_moments(x, y), _moments(rankdata(x), rankdata(y)), yes], -1)
+    metrics: dict[str, Metric] = {
+        "pearson": _pearson,
+        "spearman": _spearman,
+        "corr": lambda sums: (_pearson(sums) + _spearman(sums)) / 2,
+        "f1": lambda sums: f1_of_sums(sums[..., _PLACES["f1"]]),
+    }
+    return Figures(rows, metrics)
+
+
+def _pearson(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _correlation(sums[..., _PLACES["pearson"]])
+
+
+def _spearman(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _correlation(sums[..., _PLACES["spearman"]])
 
 
 def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
