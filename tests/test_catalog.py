@@ -75,6 +75,7 @@ METRICS = {
     "dialogue_state": {"joint_goal_accuracy"},
     "text_to_text": {"nq_open", "trivia_qa", "bleu", "chrf", "rouge", "final_number"},
     "minimal_pairs": {"minimal_pairs"},
+    "retrieval": {"mrr"},
 }
 
 
@@ -267,6 +268,7 @@ def test_available() -> None:
         "nsmc",
         "squad-sample",
         "wiki-ko-qa",
+        "wiki-ko-retrieval",
     }
     nsmc = entries["nsmc"]
     assert nsmc.rows == {"train": 1, "test": None}

@@ -106,7 +106,7 @@ def test_data_list(jeoni: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "korquad").mkdir()
     (tmp_path / "korquad/KorQuAD_v1.0_dev.json").write_text("{}")
     again = json.loads(jeoni("data", "list", "--json", "--root", str(tmp_path)).out)
-    here = ("squad-sample", "wiki-ko-qa")
+    here = ("squad-sample", "wiki-ko-qa", "wiki-ko-retrieval")
     assert all(str(tmp_path) in str(e["searched"]) for e in again if e["name"] not in here)
     plain = jeoni("data", "list").out
     assert all(name in plain for name in found)

@@ -21,7 +21,7 @@ VARIABLE = "JEONI_DATA"
 
 Task = Literal[
     "classification", "regression", "tagging", "dependency", "relation", "multiple_choice",
-    "span_qa", "text_to_text", "minimal_pairs", "dialogue_state",
+    "span_qa", "text_to_text", "minimal_pairs", "dialogue_state", "retrieval",
 ]  # fmt: skip
 Metric = Literal[
     "accuracy", "macro_f1", "f1", "matthews_corrcoef",
@@ -30,7 +30,7 @@ Metric = Literal[
     "las", "klue_dp", "micro_f1",
     "squad_v1", "squad_v2", "korquad_v1", "klue_mrc",
     "nq_open", "trivia_qa", "bleu", "chrf", "rouge", "final_number",
-    "minimal_pairs", "joint_goal_accuracy",
+    "minimal_pairs", "joint_goal_accuracy", "mrr",
 ]  # fmt: skip
 Split = Literal["train", "dev", "test"]
 Pairs = tuple[tuple[str, str], ...]

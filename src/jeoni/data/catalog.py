@@ -94,7 +94,7 @@ class Dataset:
     Relation extraction: ``text``, ``subject``, ``object``, ``label`` (see ``jeoni.data.relations``). Span
     question answering: ``id``, ``question``, ``context``, ``answers`` as
     ``[{"text": ..., "start": character offset}]``. Dialogue states: see ``jeoni.data.dialogues``.
-    Text to text: all columns (see ``jeoni.data.written``).
+    Text to text: all columns (see ``jeoni.data.written``). Retrieval: ``text``, ``pair``.
 
     Attributes:
         name: name in the catalog, or the stem of your own file.
@@ -128,7 +128,10 @@ class Dataset:
                 self._held[source.path] = held_out(records, source)
             held = self._held[source.path]
             records = [r for r in records if (group(r) in held) is not source.rest]
-        return sample(records, getattr(self.config, f"limit_{name}"))
+        chosen = sample(records, getattr(self.config, f"limit_{name}"))
+        if (check := KINDS[self.task].check) is not None:
+            check(chosen)
+        return chosen
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:

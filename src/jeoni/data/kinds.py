@@ -22,7 +22,7 @@ from jeoni.data.standard import (
 )
 from jeoni.data.tags import listed_tags, of_entities, tag_fields, tags_of
 from jeoni.data.trees import relations_of, tree_fields
-from jeoni.data.written import pair_fields, written_fields
+from jeoni.data.written import check_pairs, matched_fields, pair_fields, written_fields
 
 Labels = tuple[str, ...]
 
@@ -39,6 +39,7 @@ class Kind:
         parts: the examples that a row of a file holds, where that may be several.
         label: of a standard record; raises what is wrong with it.
         texts: standard fields that are not empty, in files of one's own.
+        check: of the examples of a split together; raises what is wrong with them.
     """
 
     fields: Callable[[Record, Columns, bool], dict[str, Any]]
@@ -48,6 +49,7 @@ class Kind:
     parts: Callable[[Record, Columns], Iterator[Record]] | None = None
     label: Callable[[Record], object] | None = None
     texts: tuple[str, ...] = ()
+    check: Callable[[Sequence[Record]], None] | None = None
 
 
 TEXTS = ("text", "pair")
@@ -79,6 +81,7 @@ KINDS: Mapping[Task, Kind] = {
     ),
     "text_to_text": Kind(written_fields, lambda labels: "squad_v1", texts=("source", "question")),
     "minimal_pairs": Kind(pair_fields, lambda labels: "minimal_pairs", texts=("good", "bad")),
+    "retrieval": Kind(matched_fields, lambda labels: "mrr", texts=TEXTS, check=check_pairs),
 }
 
 
@@ -107,6 +110,8 @@ def guess_task(first: Record, columns: Columns) -> Task:
         return "text_to_text"
     if {"good", "bad"} <= has:
         return "minimal_pairs"
+    if {"text", "pair"} <= has and len(first.fields) == 2:  # no third that could be the label
+        return "retrieval"
     if has & {"text", "label"}:
         return "classification"
     raise UserError(

@@ -1,7 +1,9 @@
-"""Fields of text-to-text examples, and of minimal pairs."""
+"""Fields of text-to-text examples, of minimal pairs, and of texts that find their pairs."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from jeoni.base.errors import UserError
 from jeoni.data.record import Record
 from jeoni.data.standard import Columns, has, text, value
 
@@ -46,3 +48,28 @@ def pair_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, An
     if columns.paradigm or has(record, paradigm):
         values["paradigm"] = text(record, paradigm, "paradigm")
     return values | {name: record.fields[name] for name in _GROUPS if name in record.fields}
+
+
+def matched_fields(record: Record, columns: Columns, labeled: bool) -> dict[str, Any]:
+    """``text``, and the ``pair`` that it is to find; where a dev part is cut off, examples with the same
+    pair stay together.
+
+    Raises:
+        UserError: no such column, or something else than texts.
+    """
+    pair = text(record, columns.pair or "pair", "pair")
+    return {"text": text(record, columns.text or "text", "text"), "pair": pair, "group": pair}
+
+
+def check_pairs(records: Sequence[Record]) -> None:
+    """See that there is something to choose from.
+
+    Raises:
+        UserError: all examples have the same pair.
+    """
+    first = records[0].fields["pair"]
+    if all(record.fields["pair"] == first for record in records):
+        raise UserError(
+            f"{records[0].where}: there is no other pair than {first!r:.60} to be found",
+            hint="retrieval needs at least two different ones in a split; the column: data.pair=COLUMN",
+        )

@@ -66,7 +66,8 @@ def predict(
     model = task.model
     training = model.training
     model.eval()
-    runs = for_prediction(encoded.features, batch_tokens)
+    features = encoded.reading
+    runs = for_prediction(features, batch_tokens)
     rank, world = distributed.place()
     mine = runs[rank::world]
     try:
@@ -74,12 +75,12 @@ def predict(
             outputs = []
             for indices in mine:
                 outputs.append(_output(task, encoded, indices, precision, loss=on_loss is not None))
-                bar.advance(1, tokens=int(encoded.features.lengths[indices].sum()))
+                bar.advance(1, tokens=int(features.lengths[indices].sum()))
     finally:
         model.train(training)
     if world > 1:
         outputs = _shared(task, outputs, len(runs), world)
-    partials: list[Any] = [None] * len(encoded.features)
+    partials: list[Any] = [None] * len(features)
     for indices, (loss, found) in zip(runs, outputs, strict=True):
         if on_loss is not None and loss is not None:
             on_loss(*loss)
@@ -95,7 +96,7 @@ Output = tuple[Sequence[float] | None, list[Any]]
 def _output(
     task: Task[Any, Any], encoded: Encoded, indices: Sequence[int], precision: str, *, loss: bool
 ) -> Output:
-    batch = encoded.features.batch(indices).to(task.model.device)
+    batch = encoded.reading.batch(indices).to(task.model.device)
     found = None
     # Decoding, too: a task that writes does so there.
     with autocast(precision, task.model.device):

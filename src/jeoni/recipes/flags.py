@@ -24,8 +24,9 @@ _SAID = {
     "relations": "class",
     "text": "answer",
     "state": "state",
+    "found": "pair",
 }
-"""Where predictions of classes, tags, trees, texts and states have what they say, and what it is called."""
+"""Where predictions of classes, tags, trees, texts, states, pairs have what they say; what it is called."""
 _SHOWN = 60  # characters of it
 
 
@@ -75,9 +76,11 @@ def _one_answer(
 
 
 def _answers(key: str, said: Any) -> Iterable[Any]:
-    """One answer or several (tags); a state is one, whatever is in it."""
+    """One answer or several (tags); a state is one, whatever is in it, and of pairs the best is."""
     if key == "state":
         return [", ".join(sorted(said))]
+    if key == "found":
+        return [said[0]["pair"]]
     return said if isinstance(said, list) else [said]
 
 

@@ -33,7 +33,7 @@ def trained(named: str, wanted: str) -> TaskType:
     Raises:
         UserError: it was trained for another task, or names code that nobody but its file asks for.
     """
-    if ":" in wanted or not find(wanted).trains:
+    if ":" in wanted or not find(wanted).trains or find(wanted).headless:
         return find(wanted)
     if ":" not in named:
         if named != wanted:

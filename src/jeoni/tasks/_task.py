@@ -32,11 +32,18 @@ class Encoded:
         records: the examples.
         features: the sequences; ``features.examples`` are indices of ``records``.
         notes: counts of what encoding had to do (cut, windowed, left out), for the report.
+        read: the sequences that predictions are made from, where they are others than those to learn from.
     """
 
     records: Sequence[Record]
     features: Features
     notes: Mapping[str, int]
+    read: Features | None = field(default=None, kw_only=True)
+
+    @property
+    def reading(self) -> Features:
+        """The sequences that predictions are made from."""
+        return self.features if self.read is None else self.read
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,7 @@ class TaskType:
         about: one line for listings.
         sums: ``Sums.metric`` by name of the main metric, where that is no mean: runs are compared by it.
         trains: whether a model can be trained for it; else it is scored as it is.
+        headless: whether it compares what the backbone says, so that any model can be scored as it is.
     """
 
     config: type[Config]
@@ -180,3 +188,4 @@ class TaskType:
     about: str
     sums: Mapping[str, Metric] = field(default_factory=dict)
     trains: bool = True
+    headless: bool = False
