@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, get_args
 
 from pydantic import Field
@@ -30,6 +31,7 @@ from jeoni.data.dialogues import ontology
 from jeoni.data.kinds import KINDS, guess_task, standard_record
 from jeoni.data.readers import ending, read
 from jeoni.data.record import Found, Record, attempt, guarded
+from jeoni.data.remembered import explained, first_row, shared
 from jeoni.data.skipped import Bad, Skipped, refuse
 from jeoni.data.standard import Columns, has_values, named
 from jeoni.data.tags import named_tags
@@ -101,6 +103,7 @@ class Dataset:
         sources: where the splits at hand come from.
         card: what the catalog knows, if it is from there.
         ontology: file with the values of slots.
+        trained: the columns of a model's own data, asked for where neither settings nor card name one.
     """
 
     name: str
@@ -109,6 +112,7 @@ class Dataset:
     config: DataConfig
     card: Card | None = None
     ontology: Path | None = None
+    trained: Mapping[str, str] = field(default_factory=dict)
     _read: dict[Rows, list[Record]] = field(default_factory=dict, repr=False, compare=False)
     _held: dict[Path, set[str]] = field(default_factory=dict, repr=False, compare=False)
     _skipped: dict[Rows, Skipped] = field(default_factory=dict, repr=False, compare=False)
@@ -178,10 +182,14 @@ class Dataset:
             return "squad_v2"
         return "korquad_v1" if self.language == "ko" else "squad_v1"
 
-    @property
+    @cached_property
     def columns(self) -> Columns:
         """Which column of the files holds which field."""
-        return self.config.over(self.card.columns if self.card else {})
+        if self.card is not None or not self.trained:
+            return self.config.over(self.card.columns if self.card else {})
+        path = next(iter(self.sources.values())).path
+        first = first_row(path, _format(path, self.config, None))
+        return self.config.over(shared(self.config, self.trained, first) if first else {})
 
     @property
     def licence(self) -> str:
@@ -237,7 +245,7 @@ class Dataset:
                     if isinstance(found, Record):
                         records.append(found)
                     else:
-                        bad(found)
+                        bad(explained(found, {} if self.card else self.trained))
         if not records:
             raise self._nothing(paths[0], only, skipped)
         if self.task == "span_qa":
@@ -276,12 +284,18 @@ class Dataset:
         return UserError(f"{path}: every example is ambiguous", hint="data.skip_ambiguous=false")
 
 
-def open_dataset(config: DataConfig, *, task: Task | None = None) -> Dataset:
+def open_dataset(
+    config: DataConfig,
+    *,
+    task: Task | None = None,
+    trained: Mapping[str, str] = MappingProxyType({}),
+) -> Dataset:
     """Find the files of a dataset; they are read when a split is asked for.
 
     Args:
         task: what the data must be for; by default the catalog's, or guessed from the columns. Any
             will do for ``text_to_text``: every task is one of reading and writing text.
+        trained: see ``Dataset``.
 
     Raises:
         UserError: nothing named, an unknown name, no file found (at once: nothing is downloaded), or
@@ -301,14 +315,14 @@ def open_dataset(config: DataConfig, *, task: Task | None = None) -> Dataset:
         if not files:
             raise missing(config.name, next(iter(known.splits if known else SPLITS)), config.root)
     sources = _sources(files, own, config)
-    kind = known.task if known else task or _guess(files, config)
+    kind = known.task if known else task or _guess(files, config, trained)
     if task not in (None, kind, "text_to_text"):
         fitting = ", ".join(name for name in names() if card(name).task == task)
         raise UserError(
             f"dataset {config.name!r} is for {kind}, not for {task}", hint=f"for {task}: {fitting}"
         )
     name = config.name or next(iter(files.values()))[0].name.split(".")[0]
-    return Dataset(name, kind, sources, config, known, _ontology(config, known))
+    return Dataset(name, kind, sources, config, known, _ontology(config, known), trained)
 
 
 def _ontology(config: DataConfig, known: Card | None) -> Path | None:
@@ -351,7 +365,7 @@ def _own_file(given: str, config: DataConfig) -> Path:
     return found
 
 
-def _guess(files: Files, config: DataConfig) -> Task:
+def _guess(files: Files, config: DataConfig, trained: Mapping[str, str]) -> Task:
     """The task that the first row with fitting columns is for."""
     path = next(iter(files.values()))[0]
     skipped = Skipped()
@@ -359,7 +373,7 @@ def _guess(files: Files, config: DataConfig) -> Task:
     bad = skipped.add if config.skip_bad else refuse
     for row in read(path, format=_format(path, config, None), bad=bad):
         try:
-            return guess_task(row, config)
+            return guess_task(row, config.over(shared(config, trained, row)))
         except UserError as error:
             if not config.skip_bad:
                 raise

@@ -17,6 +17,21 @@ _CALLED = {"good": "good sentence", "bad": "bad sentence"}
 _ABSENT = object()
 
 
+class NoColumn(UserError):
+    """A record lacks a column.
+
+    Attributes:
+        field: what the column was to be.
+    """
+
+    def __init__(self, record: Record, column: str, field: str) -> None:
+        super().__init__(
+            f"{record.where}: no column {column!r}",
+            hint=f"columns: {', '.join(map(str, record.fields))}; say which: data.{field}=COLUMN",
+        )
+        self.field = field
+
+
 class Columns(Config):
     """Which column of your own file holds which field; by default the one of the same name.
 
@@ -137,10 +152,7 @@ def value(record: Record, column: str, field: str) -> Any:
     """
     found = _look(record, column)
     if found is _ABSENT:
-        raise UserError(
-            f"{record.where}: no column {column!r}",
-            hint=f"columns: {', '.join(map(str, record.fields))}; say which: data.{field}=COLUMN",
-        )
+        raise NoColumn(record, column, field)
     return found
 
 

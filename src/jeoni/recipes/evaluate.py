@@ -11,6 +11,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, write_json
 from jeoni.data.catalog import DataConfig, Dataset, open_dataset
 from jeoni.data.kinds import KINDS
+from jeoni.data.remembered import trusted
 from jeoni.evaluation import runner
 from jeoni.models import hub
 from jeoni.models.model import Model
@@ -135,18 +136,23 @@ def _as_the_data_have_them(model: Model, dataset: Dataset) -> list[str] | None:
 def _own(config: DataConfig, model: Model, reads: Any) -> Dataset:
     """Files of one's own, which may look like those of several tasks: the model tells which is meant.
 
+    It tells the columns, too, that it was trained on, where the settings name none and the files have them.
+
     Args:
         config: names them.
         model: was trained for something.
         reads: name of the task; if it is none of ours, it is guessed.
     """
+    trained = trusted(model.settings.get("columns"))
     if reads not in KINDS:
-        return open_dataset(config)
+        return open_dataset(config, trained=trained)
     unit = model.settings.get("unit") if reads == "tagging" else None
     if unit == "character" and not (config.tokens or config.characters):
-        text = config.text or "characters | tokens | text"
+        usual = ("characters", "tokens", "text")
+        own = [trained[name] for name in usual if name in trained]
+        text = config.text or " | ".join([*own, *usual])
         config = config.model_copy(update={"characters": text})
-    dataset = open_dataset(config, task=reads)
+    dataset = open_dataset(config, task=reads, trained=trained)
     first = dataset.split(next(iter(dataset.sources)))[0] if unit == "word" else None
     if first is not None and "tokens" not in first.fields:
         raise UserError(

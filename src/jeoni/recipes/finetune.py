@@ -15,6 +15,7 @@ from jeoni.base.files import named_problems, write_text
 from jeoni.data.batching import EpochBatches
 from jeoni.data.catalog import Dataset, open_dataset
 from jeoni.data.kinds import KINDS
+from jeoni.data.remembered import to_remember
 from jeoni.evaluation.runner import Evaluation
 from jeoni.nn.stack import blocks
 from jeoni.recipes import card, flags, pages, results, run
@@ -223,7 +224,11 @@ def _write(parts: Parts, final: Evaluation, found: dict[str, Any]) -> None:
 def _save(parts: Parts, folder: Path) -> None:
     """The model as it is, with what it is trained for."""
     task = parts.task
-    settings = {**task.settings(), "task": parts.task_name}
+    settings = {
+        **task.settings(),
+        "task": parts.task_name,
+        "columns": to_remember(parts.dataset.columns),
+    }
     task.model.settings = {**settings, "from": parts.recipe.model, "data": parts.dataset.name}
     with named_problems(folder, _ROOM):
         task.model.save(folder)
