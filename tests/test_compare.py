@@ -99,6 +99,41 @@ def test_a_metric_that_is_no_mean(tiny_folder: Path, tmp_path: Path) -> None:
     assert found["interval"]["low"] <= found["difference"] <= found["interval"]["high"]
 
 
+def test_a_data_set_of_a_suite_is_a_run_with_several_seeds(tmp_path: Path) -> None:
+    """As ``jeoni evaluate suite=`` leaves it: a run in each seed's folder, and nothing beside them."""
+    right = {"1": [1.0, 0.0, 1.0], "2": [1.0, 1.0, 0.0], "10": [0.0, 0.0, 1.0]}
+    several = tmp_path / "several"
+    for seed, hits in right.items():
+        fake(tmp_path / "suite/nsmc" / f"seed-{seed}", hits, flags=["odd"] if seed == "2" else [])
+        fake(several / f"seed-{seed}", hits)
+    runs = [{"seed": int(s), "metrics": {"accuracy": float(np.mean(h))}} for s, h in right.items()]
+    run.finish(several, {"task": "classification", "main_metric": "accuracy", "runs": runs})
+    found = compare(tmp_path / "suite/nsmc", several, resamples=10)
+    assert (found["metric"], found["seeds"], found["difference"]) == ("accuracy", 3, 0.0)
+    assert found["first"]["score"] == pytest.approx(5 / 9)
+    assert found["first"]["flags"] == ["seed 2: odd"]
+
+
+def test_seeds_that_are_no_run(jeoni: Run, tmp_path: Path) -> None:
+    a = fake(tmp_path / "a", [1.0, 0.0])
+    begun = tmp_path / "begun"  # a run with several seeds that was interrupted
+    fake(begun / "seed-1", [1.0, 0.0])
+    (begun / "recipe.yaml").write_text("seeds: [1, 2]")
+    user_error(jeoni("compare", str(a), str(begun)), "begun holds no finished run")
+    other = tmp_path / "other"
+    fake(other / "seed-1", [1.0, 0.0])
+    fake(other / "seed-2", [1.0, 0.0, 1.0])
+    user_error(
+        jeoni("compare", str(a), str(other)), "other: its seeds were not evaluated on the same"
+    )
+    (other / "seed-3").mkdir()
+    user_error(jeoni("compare", str(a), str(other)), "seed-3 holds no finished run")
+    mixed = tmp_path / "mixed"
+    fake(mixed / "seed-1", [1.0, 0.0])
+    fake(mixed / "seed-2", [1.0, 0.0], task="span_qa")
+    user_error(jeoni("compare", str(a), str(mixed)), "not the same task")
+
+
 def test_a_score_that_is_not_the_metric_is_not_called_so(tmp_path: Path) -> None:
     a = fake(tmp_path / "a", [1.0, 0.0], metrics={"accuracy": 0.9})
     b = fake(tmp_path / "b", [1.0, 1.0])

@@ -19,13 +19,16 @@ def compare(
 
     Both runs must have been evaluated on the same dev examples. The interval
     of the difference is a paired bootstrap's; p says how often a difference
-    as large comes about by chance (approximate randomization).
+    as large comes about by chance (approximate randomization). Of a suite,
+    the folder of a data set is taken as one run with several seeds.
 
     [bold]Examples[/bold]
 
         jeoni compare runs/ONE runs/OTHER
 
         jeoni compare runs/ONE runs/OTHER --json
+
+        jeoni compare runs/suite-ko-ONE/nsmc runs/suite-ko-OTHER/nsmc
     """
     from jeoni.cli import show
     from jeoni.recipes.compare import compare as run

@@ -58,7 +58,7 @@ def compare(
     what is uncertain is the choice of examples, not that of seeds.
 
     Args:
-        first: a run folder.
+        first: a run folder; of a suite, that of a data set, with a run for each seed.
         second: another one, whose task, main metric and dev examples are the same.
         task: the type of the task, where it is your own: ``package.module:NAME``.
         seed: of the resampling: the same gives the same figures.
@@ -97,15 +97,13 @@ def compare(
 
 
 def _read(folder: Path) -> Side:
-    results = run.finished(folder)
-    if results is None or not {"main_metric", "task"} <= results.keys():
-        raise UserError(
-            f"{folder} holds no finished run of jeoni finetune",
-            hint="give folders with results.json; an interrupted run goes on with its command",
-        )
+    results = _of_suite(folder) or _finished(folder)
     seeds = [entry["seed"] for entry in results.get("runs", [])]
     places = [folder / f"seed-{seed}" for seed in seeds] or [folder]
     tables = [_rows(place) for place in places]
+    examples = [[row["example"] for row in rows] for rows in tables]
+    if any(own != examples[0] for own in examples):
+        raise UserError(f"{folder}: its seeds were not evaluated on the same examples")
     metric = results["main_metric"]
     figures = [entry["metrics"] for entry in results.get("runs", [])] or [results["metrics"]]
     sums = [[row.get("sums") for row in rows] for rows in tables]
@@ -114,11 +112,38 @@ def _read(folder: Path) -> Side:
         task=results["task"],
         metric=metric,
         value=float(np.mean([np.nan if f[metric] is None else f[metric] for f in figures])),
-        examples=[row["example"] for row in tables[0]],
+        examples=examples[0],
         scores=np.array([[row["score"] for row in rows] for rows in tables], dtype=np.float64),
         sums=None if sums[0][0] is None else np.array(sums, dtype=np.float64),
         flags=[f"seed {seed}: {why}" for seed, why in degenerate(results)],
     )
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    results = run.finished(folder)
+    if results is None or not {"main_metric", "task"} <= results.keys():
+        raise UserError(
+            f"{folder} holds no finished run of jeoni finetune",
+            hint="give folders with results.json, or with the seeds of a suite's data set; an "
+            "interrupted run goes on with its command",
+        )
+    return results
+
+
+def _of_suite(folder: Path) -> dict[str, Any] | None:
+    """A suite's data set, whose seeds are runs of their own, as one run's results; None: it is no such folder."""
+    ends = (place.name.removeprefix("seed-") for place in folder.glob("seed-*"))
+    seeds = sorted(int(end) for end in ends if end.isdecimal())
+    # A run with several seeds has one recipe for all, even where it was interrupted.
+    if not seeds or (folder / run.RECIPE).exists() or run.finished(folder):
+        return None
+    found = [_finished(folder / f"seed-{seed}") for seed in seeds]
+    about = {(own["task"], own["main_metric"]) for own in found}
+    if len(about) > 1:
+        raise UserError(f"{folder}: its seeds have not the same task and main metric")
+    task, metric = about.pop()
+    runs = [{**own, "seed": seed} for seed, own in zip(seeds, found, strict=True)]
+    return {"task": task, "main_metric": metric, "runs": runs}
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
