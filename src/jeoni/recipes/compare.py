@@ -131,7 +131,7 @@ def _finished(folder: Path) -> dict[str, Any]:
 
 
 def _of_suite(folder: Path) -> dict[str, Any] | None:
-    """A suite's data set, whose seeds are runs of their own, as one run's results; None: it is no such folder."""
+    """A suite's data set, a run for each seed in it, as one run's results; None: it is no such folder."""
     ends = (place.name.removeprefix("seed-") for place in folder.glob("seed-*"))
     seeds = sorted(int(end) for end in ends if end.isdecimal())
     # A run with several seeds has one recipe for all, even where it was interrupted.
