@@ -9,6 +9,7 @@ import objective_parts as parts
 import tiny
 from jeoni.base.errors import UserError
 from jeoni.models import hub
+from jeoni.models.convert import convert
 from jeoni.recipes.evaluate import evaluate as evaluation
 from jeoni.recipes.finetune import finetune
 from jeoni.serving.predictor import answer
@@ -66,6 +67,18 @@ def test_auto_takes_what_the_checkpoint_brings(tmp_path: Path) -> None:
     assert list(task.model.heads) == ["question_span"]
     assert torch.equal(task.model.heads["question_span"].start.weight, trained)  # type: ignore[union-attr, arg-type]
     assert make(hub.load(tmp_path), head="independent").settings()["head"] == "independent"
+
+
+def test_it_stays_beside_other_heads(tmp_path: Path) -> None:
+    """Pretraining leaves several heads: none is lost when the checkpoint is written anew."""
+    model = parts.model()
+    parts.mixture({"masked_lm": 1.0, "recurring_spans": 1.0}, model)
+    model.save(tmp_path / "old")
+    convert(tmp_path / "old", tmp_path / "new")
+    again = hub.load(tmp_path / "new")
+    assert set(again.heads) == {"masked_lm", "question_span"}
+    for name, tensor in model.heads["question_span"].state_dict().items():
+        assert torch.equal(again.heads["question_span"].state_dict()[name], tensor)
 
 
 def test_no_mask_no_question_head() -> None:

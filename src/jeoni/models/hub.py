@@ -252,6 +252,18 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
             head = build_head(kind, model, filled)
             _check(head.state_dict(), filled, rows, folder)
             model.add_head(kind, head)
+    for kind in (
+        "question_span",
+        "beam_span",
+    ):  # stand beside others, also where no family has them
+        prefix = f"heads.{kind}."
+        found = {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
+        if found:
+            head = build_head(kind, model, found)
+            if head.state_dict().keys() == found.keys() and all(
+                t.shape == found[n].shape for n, t in head.state_dict().items()
+            ):
+                model.add_head(kind, head)
     _warn(model, folder)
 
 
