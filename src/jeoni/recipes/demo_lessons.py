@@ -68,7 +68,7 @@ KOREAN = Lesson(
     recipe={
         "model": "jeoni-ko-small",
         "data": {"name": "wiki-ko-qa"},
-        "task": {"name": "span_qa", "max_length": 320, "metric": "korquad_v1"},
+        "task": {"name": "span_qa", "max_length": 320, "max_answer": 10, "metric": "korquad_v1"},
         "train": {"epochs": 1, "lr": 5e-4, "warmup": 0.1, "save_every_minutes": 1},
         "batch": {"size": 16},
     },
