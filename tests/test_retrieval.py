@@ -250,6 +250,13 @@ def test_models_for_other_tasks_are_scored_as_they_are(csv: Path, tmp_path: Path
     assert found["metrics"].keys() == {"mrr", "recall@1", "recall@5", "recall@10"}
 
 
+def test_models_that_write_are_scored_as_they_are() -> None:
+    model = objective_parts.model("gpt2")
+    model.settings = {"task": "text_to_text", "source": "{text}", "target": "{label}"}
+    found = evaluate(model, {"name": "wiki-ko-retrieval", "limit_dev": 4})
+    assert found["metrics"].keys() == {"mrr", "recall@1", "recall@5", "recall@10"}
+
+
 def test_one_pair_found_for_everything_is_flagged(tmp_path: Path) -> None:
     from jeoni.recipes.flags import _one_answer
 

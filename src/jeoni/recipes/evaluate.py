@@ -22,6 +22,8 @@ from jeoni.tasks._task import Task
 from jeoni.training import distributed
 
 Split = Literal["train", "dev", "test"]
+_AS_IT_IS = ("minimal_pairs", "retrieval")
+"""Data that say nothing of what is to be written: any model is scored as it is."""
 
 
 def evaluate(
@@ -111,7 +113,7 @@ def opened(
         dataset = _own(config, loaded, tasks.ours(task) if task else trained)
     else:
         dataset = open_dataset(config, task=trained if writes else None)
-    writes = writes and dataset.task != "minimal_pairs"
+    writes = writes and (task == trained or dataset.task not in _AS_IT_IS)
     says = config.metric or dataset.card or dataset.task == "span_qa"
     own = says and (not writes or dataset.task == trained)
     defaults = {"metric": dataset.metric} if own else {}

@@ -148,7 +148,7 @@ class Asked(Independent):
         self._answerable(seed)
 
     def spans(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """By the first mask of each sequence: what a question or passage says of masks is behind it."""
+        """By the first mask of each sequence: the one behind the question, or one that the question has."""
         masks = (batch.ids == self.mark[0]).nonzero()[:, 0]
         asking = masks[torch.searchsorted(masks, torch.tensor(batch.starts, device=masks.device))]
         result: Tensor = self.model.heads[QUESTION](
