@@ -4,7 +4,8 @@
 
 One example a line: ``tokens<TAB>start<TAB>end``. Tokens are separated by blanks; each is one character,
 ``_`` stands for a blank: ``[CLS] question [SEP] passage [SEP]``. The answer is tokens ``start`` to ``end``,
-both included, counted from ``[CLS]`` = 0. ``dev.tsv`` is to choose an epoch by, ``test.tsv`` to look at once.
+both included, counted from ``[CLS]`` = 0. ``dev.tsv`` is to choose an epoch by, ``test.tsv`` to look at
+once.
 """
 
 import sys
