@@ -75,7 +75,7 @@ def test_a_sentence_is_left_out_where_the_rest_has_the_answer(store: TokenStore)
     mix = mixture(rarity=2.0)
     chunks, indices = all_chunks(mix, store)
     found = objective(mix)
-    nats = found._surprisal(chunks)
+    nats = found.surprisal(chunks)
     clozes = [found._cloze(chunks, int(i), nats, Noise(0, 0)) for i in indices]
     away = [c for c in clozes if c.without[0] < c.without[1]]
     assert len(away) > len(clozes) / 2
@@ -93,7 +93,7 @@ def test_what_tells_too_little_is_not_asked_for(store: TokenStore) -> None:
     mix = mixture(rarity=1e6)
     chunks, indices = all_chunks(mix, store)
     found = objective(mix)
-    nats = found._surprisal(chunks)
+    nats = found.surprisal(chunks)
     for index in indices[:20]:
         cloze = found._cloze(chunks, int(index), nats, Noise(0, 0))
         assert cloze.without[0] == cloze.without[1]

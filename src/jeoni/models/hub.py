@@ -258,12 +258,13 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     ):  # stand beside others, also where no family has them
         prefix = f"heads.{kind}."
         found = {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
-        if found:
-            head = build_head(kind, model, found)
-            if head.state_dict().keys() == found.keys() and all(
-                t.shape == found[n].shape for n, t in head.state_dict().items()
-            ):
-                model.add_head(kind, head)
+        if not found:
+            continue
+        sizes = {name: tensor.shape for name, tensor in found.items()}
+        head = build_head(kind, model, found)
+        # (One that reads features is of their size, and put on by its task.)
+        if sizes == {name: tensor.shape for name, tensor in head.state_dict().items()}:
+            model.add_head(kind, head)
     _warn(model, folder)
 
 

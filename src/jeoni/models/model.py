@@ -201,10 +201,6 @@ class Model(nn.Module):
         usual = spread or self.spec.init_range
         initialize(part, std=0.02 if where == "features" else usual, seed=seed)
 
-    def brings(self, kind: str) -> bool:
-        """Whether the checkpoint has a head of this kind, put on already or not."""
-        return kind in self.heads or any(name.startswith(f"heads.{kind}.") for name in self.spare)
-
     def keep_head(self, kind: str, *beside: str) -> nn.Module | None:
         """Drop every head but this one and those beside it; the one of this kind, if it is there."""
         kept = {name: self.heads[name] for name in (kind, *beside) if name in self.heads}

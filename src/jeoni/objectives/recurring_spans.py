@@ -12,7 +12,6 @@ being no list of stop words; and it may end within a word, as Korean particles f
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +21,11 @@ from torch import Tensor
 
 from jeoni.base.batch import Batch
 from jeoni.base.config import Config
-from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints, Taken
-from jeoni.models.heads import build_head
-from jeoni.objectives import _masking
+from jeoni.objectives._blanks import BlankObjective
 from jeoni.objectives._draft import Bools, Draft, Noise
 from jeoni.objectives._layout import framed
-from jeoni.objectives._objective import Objective, ObjectiveType, Part
+from jeoni.objectives._objective import ObjectiveType, Part
 from jeoni.ops.losses import segment_log_softmax
 
 HEAD = "question_span"
@@ -52,26 +49,15 @@ class RecurringSpansConfig(Config):
     rate: float = Field(0.06, gt=0, le=1)
 
 
-class RecurringSpans(Objective):
+class RecurringSpans(BlankObjective):
     """Find what a text says elsewhere in the place of each of its blanks."""
 
-    arranges = True
-
-    def attach(self, seed: int) -> None:
-        """The head of span question answering, and a tokenizer that has a mask, for the blanks."""
-        spec = self.model.spec
-        if spec.decoder_layers or spec.causal:
-            raise UserError(
-                "recurring_spans: a blank must see what stands behind it (an encoder that sees all)"
-            )
-        self.mask = _masking.mask_id(self.model.tokenizer)
-        self._nats: tuple[Any, NDArray[np.float64]] | None = None
-        if HEAD not in self.model.heads:
-            self.model.add_head(HEAD, build_head(HEAD, self.model, {}), seed=seed)
+    head = HEAD
+    refusal = "recurring_spans: a blank must see what stands behind it (an encoder that sees all)"
 
     def arrange(self, chunks: Chunks, indices: Ints, noise: Noise) -> Draft:
         """A chunk a sequence, its blanks a mask each; no other objective touches them or their answers."""
-        taken, nats = chunks.take(indices), self._surprisal(chunks)
+        taken, nats = chunks.take(indices), self.surprisal(chunks)
         firsts = np.cumsum(taken.lengths) - taken.lengths
         found: list[tuple[int, int, int]] = []
         for index, first, length in zip(indices, firsts, taken.lengths, strict=True):
@@ -121,15 +107,6 @@ class RecurringSpans(Objective):
         found = [part.argmax(0) for part in logits.float().split(sizes.tolist())]
         right = sum(bool((own == place).all()) for own, place in zip(found, places, strict=True))
         return [Part(loss, count, metrics={"accuracy": (float(right), count)})]
-
-    def _surprisal(self, chunks: Chunks) -> NDArray[np.float64]:
-        """-log of each token's share of the store's first million tokens, ``[V]``."""
-        if self._nats is None or self._nats[0] is not chunks.store:
-            counts = (
-                np.bincount(chunks.store.ids[:1_000_000], minlength=self.model.spec.vocab) + 1.0
-            )
-            self._nats = chunks.store, np.log(counts.sum()) - np.log(counts)
-        return self._nats[1]
 
     def _blanks(
         self, ids: Ints, words: Bools, nats: NDArray[np.float64], draw: np.random.Generator

@@ -7,7 +7,6 @@ Span Selection", ACL 2021, section 3.1. The head is the task's, and is fine-tune
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +18,10 @@ from jeoni.base.batch import Batch
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints, Taken
-from jeoni.models.heads import build_head
-from jeoni.objectives import _masking
+from jeoni.objectives._blanks import BlankObjective
 from jeoni.objectives._draft import Bools, Draft, Noise
 from jeoni.objectives._layout import paired
-from jeoni.objectives._objective import Objective, ObjectiveType, Part
+from jeoni.objectives._objective import ObjectiveType, Part
 from jeoni.ops.losses import segment_log_softmax
 
 HEAD = "span"
@@ -72,22 +70,11 @@ class Cloze:
         return Cloze(asked, blank, self.answer + by, without)
 
 
-class SpanSelection(Objective):
+class SpanSelection(BlankObjective):
     """Find in a passage what a sentence leaves blank."""
 
-    arranges = True
-
-    def attach(self, seed: int) -> None:
-        """The head of span question answering, and a tokenizer that has a mask, for the blank."""
-        spec = self.model.spec
-        if spec.decoder_layers or spec.causal:
-            raise UserError(
-                "span_selection: the passage must see the question and itself (an encoder)"
-            )
-        self.mask = _masking.mask_id(self.model.tokenizer)
-        self._nats: tuple[Any, NDArray[np.float64]] | None = None
-        if HEAD not in self.model.heads:
-            self.model.add_head(HEAD, build_head(HEAD, self.model, {}), seed=seed)
+    head = HEAD
+    refusal = "span_selection: the passage must see the question and itself (an encoder)"
 
     def room(self, length: int) -> int:
         """Tokens of a chunk: what the question leaves.
@@ -103,7 +90,7 @@ class SpanSelection(Objective):
 
     def arrange(self, chunks: Chunks, indices: Ints, noise: Noise) -> Draft:
         """Sentence with a blank, and passage, a pair a chunk; targets are places of the answer in it."""
-        nats = self._surprisal(chunks)
+        nats = self.surprisal(chunks)
         clozes = [self._cloze(chunks, int(i), nats, noise) for i in indices]
         first = _joined([_question(chunks, cloze, self.mask) for cloze in clozes])
         pieces = [_passage(chunks, int(i), c) for i, c in zip(indices, clozes, strict=True)]
@@ -137,15 +124,6 @@ class SpanSelection(Objective):
         right = (found[:, 0] == start - first) & (found[:, 1] == end - first)
         figures = {"accuracy": (float(right.sum()), float(len(start)))}
         return [Part(loss, float(len(start)), metrics=figures)]
-
-    def _surprisal(self, chunks: Chunks) -> NDArray[np.float64]:
-        """-log of each token's share of the store's first million tokens, ``[V]``."""
-        if self._nats is None or self._nats[0] is not chunks.store:
-            counts = (
-                np.bincount(chunks.store.ids[:1_000_000], minlength=self.model.spec.vocab) + 1.0
-            )
-            self._nats = chunks.store, np.log(counts.sum()) - np.log(counts)
-        return self._nats[1]
 
     def _cloze(self, chunks: Chunks, index: int, nats: NDArray[np.float64], noise: Noise) -> Cloze:
         """A blank whose answer the rest of the chunk has; or else, one whose sentence stays."""

@@ -90,7 +90,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
                 f"{self.model.spec.positions} positions"
             )
         config = self.config
-        brought = [name for name, kind in HEADS.items() if self.model.brings(kind)]
+        brought = [name for name, kind in HEADS.items() if kind in self.model.heads]
         self.head = config.head if config.head != "auto" else (*brought, "independent")[0]
         own: dict[str, Any] = {"answerability": config.answerability, "seed": seed}
         self.spans: Spans
