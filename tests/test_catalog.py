@@ -462,3 +462,12 @@ def test_real_data(name: str, split: Any, count: int) -> None:
     if dataset.task == "classification":
         assert dataset.labels
         assert {label_index(r, dataset.labels) for r in records} == set(range(len(dataset.labels)))
+
+
+def test_numbers_are_not_taken_for_a_cards_tags() -> None:
+    """The hub numbers UD's tags from NOUN on, the card lists them by the alphabet."""
+    rows = [{"tokens": ["a", f"b{n}"], "upos": [8, 0]} for n in range(20)]
+    Path("my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    dataset = data(name="ud-english-ewt", train="my.jsonl")
+    with pytest.raises(UserError, match=r"my\.jsonl, line 1: tag 8 is a number.*does not say"):
+        dataset.split("train")

@@ -362,6 +362,28 @@ def test_parquet_with_values_that_python_has_no_word_for(tmp_path: Path) -> None
         list(read(tmp_path / "x.parquet"))
 
 
+CLASSES = {"names": ["O", "B-PER"], "_type": "ClassLabel"}
+
+
+@pytest.mark.parametrize(
+    ("about", "tags"),
+    [
+        ({"feature": CLASSES, "_type": "Sequence"}, ["B-PER", "O", -1]),
+        ([CLASSES], ["B-PER", "O", -1]),
+        ({"feature": {"dtype": "int64", "_type": "Value"}, "_type": "Sequence"}, [1, 0, -1]),
+        ([], [1, 0, -1]),
+        ("?", [1, 0, -1]),
+    ],
+)
+def test_parquet_of_the_hub_has_names_for_tags(tmp_path: Path, about: Any, tags: list[Any]) -> None:
+    known = {"info": {"features": {"ner_tags": about, "label": CLASSES}}}
+    table = pa.table({"ner_tags": [[1, 0, -1], None], "label": [1, 0]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(known)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    wanted = [{"ner_tags": tags, "label": 1}, {"ner_tags": None, "label": 0}]
+    assert fields(tmp_path / "x.parquet") == wanted
+
+
 REAL: Sequence[tuple[str, int]] = [
     ("squad/dev-v1.1.json.zst", 10_570),
     ("squad/dev-v2.0.json.zst", 11_873),

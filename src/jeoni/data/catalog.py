@@ -34,7 +34,7 @@ from jeoni.data.record import Found, Record, attempt, guarded
 from jeoni.data.remembered import explained, first_row, shared
 from jeoni.data.skipped import Bad, Skipped, refuse
 from jeoni.data.standard import Columns, has_values, named
-from jeoni.data.tags import named_tags
+from jeoni.data.tags import check_named
 
 __all__ = ["DataConfig", "Dataset", "Entry", "available", "open_dataset"]
 
@@ -255,7 +255,8 @@ class Dataset:
         if self.task in ("classification", "relation"):
             return [named(record, self.card.labels) for record in records]
         if self.task == "tagging" and not self.config.tags:  # which may be others than the card's
-            return [named_tags(record, self.labels or ()) for record in records]
+            for record in records:
+                check_named(record)
         return records
 
     def _is_wanted(self, row: Record, only: tuple[tuple[str, str], ...]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jeoni.base.errors import UserError
 from jeoni.base.files import json_problem, open_binary, read_json
+from jeoni.data.class_names import listed_names, with_names
 from jeoni.data.conll import conll_records, conllu_records
 from jeoni.data.lines import Lines
 from jeoni.data.mrc_tsv import mrc_records
@@ -28,7 +29,7 @@ def read(path: Path, *, format: str | None = None, bad: Bad = refuse) -> Iterato
       quoting where every cell with a quote in it is properly quoted; else they are text, so that a
       stray one does no harm. Where the first line does not name them, the format does:
       ``tsv:text,label``.
-    - ``parquet``: one record a row.
+    - ``parquet``: one record a row; tags that the hub's files have as numbers with names are names.
     - ``txt``: one text a line, in the field ``text``.
     - ``conll`` (also ``bio``, ``iob``), ``conllu``: see ``jeoni.data.conll``.
     - ``mrc_tsv``: see ``mrc_records``; only when asked for.
@@ -232,11 +233,11 @@ def _parquet(path: Path) -> Iterator[Found]:
 
     try:
         file = pq.ParquetFile(path if path.suffix == ".parquet" else _whole(path))
-        number = 0
+        number, names = 0, listed_names(file.schema_arrow.metadata)
         for batch in file.iter_batches(batch_size=4096):
             for row in batch.to_pylist():
                 number += 1
-                yield Record(row, path.name, number, "row")
+                yield Record(with_names(row, names), path.name, number, "row")
     # Values that Python has no word for (the year 20,000) are no ArrowException.
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not whole parquet: {error}") from None

@@ -5,7 +5,6 @@ alone). What is read may be either, or the old IOB1: kept are BIO tags.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from jeoni.base.errors import UserError
@@ -103,11 +102,18 @@ def listed_tags(labels: tuple[str, ...], metric: str) -> tuple[str, ...]:
     return labels if metric == "tag_accuracy" else bio_tags(labels)
 
 
-def named_tags(record: Record, names: Sequence[str]) -> Record:
-    """The record with its tags by name, where the file has their numbers."""
-    tags = record.fields.get("tags", [])
-    found = [names[t] if isinstance(t, int) and 0 <= t < len(names) else t for t in tags]
-    return replace(record, fields={**record.fields, "tags": found}) if found != tags else record
+def check_named(record: Record) -> None:
+    """See that the tags of a known data set are names: its card has no order of numbers.
+
+    Raises:
+        UserError: they are numbers.
+    """
+    for tag in record.fields.get("tags", []):
+        if isinstance(tag, int):
+            raise UserError(
+                f"{record.where}: tag {tag} is a number, and the file does not say of which name",
+                hint="write the names in its place; parquet files of the hub have them with them",
+            )
 
 
 def of_entities(tags: Iterable[str]) -> bool:
