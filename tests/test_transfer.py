@@ -14,6 +14,7 @@ from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data.batching import BatchConfig, EpochBatches
 from jeoni.models import hub
+from jeoni.models.describe import on_meta
 from jeoni.models.model import Model
 from jeoni.tasks.classification import Classification, ClassificationConfig
 from jeoni.training.config import TrainConfig
@@ -187,6 +188,15 @@ def test_a_loaded_head_is_the_topmost_layer(tmp_path: Path) -> None:
     groups = groups_of("discriminative", build(tmp_path / "with head").model, decay=0.5)
     assert {g.name for g in groups} >= {"head", "layer 2"}
     assert {g.lr_scale for g in groups if g.name.startswith("head")} == {1.0}
+
+
+def test_a_decoder_is_above_its_encoder() -> None:
+    model = on_meta("t5-small")
+    model.fresh = set()
+    scales = {g.name: g.lr_scale for g in groups_of("discriminative", model, decay=0.5)}
+    rates = {name: rate for name, rate in scales.items() if not name.endswith("no decay")}
+    layers = {f"layer {number}": 0.5 ** (13 - number) for number in range(1, 13)}
+    assert rates == {"embeddings": 0.5**13, **layers}
 
 
 def test_lower_layers_move_less(tmp_path: Path) -> None:

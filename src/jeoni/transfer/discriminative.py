@@ -26,7 +26,7 @@ class DiscriminativeConfig(Config):
 
 def groups(model: Model, config: DiscriminativeConfig) -> list[ParamGroup]:
     """A group a layer, and one for the new parts."""
-    top = model.spec.layers + 1
+    top = model.spec.depth + 1
     layers: dict[int, list[str]] = {}
     for name, _ in model.named_parameters():
         if name not in model.fresh:
