@@ -49,6 +49,14 @@ BODIES = ["none", "bilstm", "bilstm_attention"]
 OPINIONS = [(word, "+") for word in GOOD] + [(word, "-") for word in BAD]
 
 
+def test_a_first_token_that_sees_no_other() -> None:
+    loaded = parts.model("gpt2")
+    loaded.fresh = set()
+    with pytest.raises(UserError, match=r"first token sees no other(?s:.*)strategy\.pooling=last"):
+        strategy.edit(loaded, FeaturesConfig(layers="last", pooling="first"), 0)
+    strategy.edit(loaded, FeaturesConfig(pooling="first", body="bilstm"), 0)
+
+
 def four(dropout: float = 0.0) -> Model:
     """A BERT of four layers, as if loaded."""
     model = tiny.model(dropout=dropout)

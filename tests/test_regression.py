@@ -261,6 +261,11 @@ def test_cosine_of_texts_that_are_read_apart(model: Model, pooling: Any) -> None
     assert task.settings()["cosine"] == pooling
 
 
+def test_a_first_token_that_sees_no_other() -> None:
+    with pytest.raises(UserError, match=r"first token sees no other(?s:.*)task\.cosine=last"):
+        make(peers.reader("gpt2"), cosine="first")
+
+
 def test_a_model_is_scored_as_it_is_by_cosines(tmp_path: Path) -> None:
     path = tiny.write_csv(tmp_path / "pairs.csv", PAIRS, ("text", "other", "label"))
     data = {"dev": str(path), "pair": "other"}

@@ -12,6 +12,7 @@ from jeoni.nn.heads import (
     ClassificationHead,
     LanguageModelHead,
     MaskedLMHead,
+    Pooling,
     QuestionSpanHead,
     ReplacedTokenHead,
     SpanBoundaryHead,
@@ -55,6 +56,24 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
         case "replaced_token":
             return ReplacedTokenHead(model.spec.hidden, activation=model.spec.activation)
     raise ValueError(f"no published head is called {kind!r}")
+
+
+def check_pooling(model: Model, how: Pooling | None, setting: str) -> None:
+    """See that what stands for a text knows more of it than its first token.
+
+    Args:
+        model: that reads texts.
+        how: what stands for them.
+        setting: that says so, as in a recipe.
+
+    Raises:
+        UserError: it is the first token of a model that reads from left to right.
+    """
+    if how == "first" and model.spec.causal and not model.spec.decoder_layers:
+        raise UserError(
+            f"{setting}=first: the model's first token sees no other",
+            hint=f"{setting}=last, or mean",
+        )
 
 
 def beam_span_head(model: Model, *, answers: bool) -> BeamSpanHead:

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from jeoni.base.batch import Batch
 from jeoni.base.config import Config
-from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints
 from jeoni.data.token_store import TokenStore
+from jeoni.models.heads import check_pooling
 from jeoni.nn.heads import Pooling, pooled
 from jeoni.objectives import _layout
 from jeoni.objectives._draft import Draft, Noise
@@ -68,11 +68,7 @@ class Contrastive(Objective):
             UserError: what is to stand for a sentence knows nothing of it.
         """
         model = self.model
-        if self.config.pooling == "first" and model.spec.causal and not model.spec.decoder_layers:
-            raise UserError(
-                "contrastive: the model's first token sees no other",
-                hint="objectives.contrastive.pooling=last, or mean",
-            )
+        check_pooling(model, self.config.pooling, "objectives.contrastive.pooling")
         if self.config.pairs == "dropout" and not (
             model.spec.dropout or model.spec.attention_dropout
         ):

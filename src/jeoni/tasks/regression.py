@@ -24,6 +24,7 @@ from jeoni.data.record import Record
 from jeoni.data.standard import label_number
 from jeoni.metrics.counts import f1_of_sums
 from jeoni.metrics.regression import regression_scores
+from jeoni.models.heads import check_pooling
 from jeoni.nn.heads import Pooling, pooled
 from jeoni.report.sections import Points, Section, Text, Texts
 from jeoni.tasks._scores import Figures, Metric, Scores, Sums, means
@@ -89,6 +90,7 @@ class Regression(TextTask[float, NumberPrediction]):
                 "task.cosine compares texts that are read as they are",
                 hint="it goes without task.both_orders, task.traversal, task.lm_weight and task.log",
             )
+        check_pooling(self.model, config.cosine, "task.cosine")
         self.marks = None
         self.model.keep_head("")
         self.model.labels = None

@@ -24,6 +24,7 @@ from jeoni.data.batching import Features
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record, text_field
 from jeoni.metrics.retrieval import DEPTHS, retrieval_scores
+from jeoni.models.heads import check_pooling
 from jeoni.nn.heads import Pooling, pooled
 from jeoni.report.sections import Bars, Section, Text, Texts
 from jeoni.tasks._matched import PAIR, RIGHT, TEXT, Matched, numbered, search
@@ -77,11 +78,7 @@ class Retrieval(Task[Vector, RetrievalPrediction]):
     def attach(self, seed: int) -> None:
         """No head: vectors are those of the backbone."""
         model = self.model
-        if self.config.pooling == "first" and model.spec.causal and not model.spec.decoder_layers:
-            raise UserError(
-                "retrieval: the model's first token sees no other",
-                hint="task.pooling=last, or mean",
-            )
+        check_pooling(model, self.config.pooling, "task.pooling")
         model.keep_head("")
         model.labels = None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
+from jeoni.models.heads import check_pooling
 from jeoni.models.model import Model
 from jeoni.nn.heads import VocabularyHead
 from jeoni.training.optimizer import ParamGroup
@@ -24,13 +25,15 @@ def edit(model: Model, config: FeaturesConfig, seed: int) -> None:
     Those of a model that was saved with the same ones go on learning; else what stood on it is left out.
 
     Raises:
-        UserError: the model has fewer layers than are wanted.
+        UserError: the model has fewer layers than are wanted, or its first token sees no other.
     """
     if model.spec.layers < ABOVE.get(config.layers, 0):
         raise UserError(
             f"strategy.layers={config.layers}, but the model has {model.spec.layers} above the embeddings",
             hint="strategy.layers=last, or scalar_mix",
         )
+    if config.body == "none":  # a BiLSTM's first state knows of all
+        check_pooling(model, config.pooling, "strategy.pooling")
     body = {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
     if body and body <= model.fresh:
         warnings.warn(
