@@ -316,6 +316,11 @@ def test_two_columns_that_are_a_text_and_its_pair(tmp_path: Path) -> None:
         assert open_dataset(DataConfig(dev=str(path))).task == task
 
 
+def test_data_for_another_task() -> None:
+    with pytest.raises(UserError, match=r"for span_qa, not for retrieval\n.*wiki-ko-retrieval"):
+        evaluate(tiny.model(), "wiki-ko-qa", task="retrieval")
+
+
 @pytest.mark.parametrize("values", [{"temperature": 0}, {"pooling": "max"}, {"best": 0}])
 def test_settings_that_make_no_sense(csv: Path, values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(values))):

@@ -111,8 +111,9 @@ def opened(
     writes = trained == "text_to_text"  # which takes data of any task
     if config.name is None:
         dataset = _own(config, loaded, tasks.ours(task) if task else trained)
-    else:
-        dataset = open_dataset(config, task=trained if writes else None)
+    else:  # a task of the user's own takes what there is
+        wanted: Any = tasks.full_name(task or "")
+        dataset = open_dataset(config, task=wanted if wanted in KINDS else None)
     writes = writes and (task == trained or dataset.task not in _AS_IT_IS)
     says = config.metric or dataset.card or dataset.task == "span_qa"
     own = says and (not writes or dataset.task == trained)
