@@ -136,6 +136,19 @@ def test_a_tokenizer_is_not_written_over(jeoni: Run, corpus: Path, tmp_path: Pat
     assert Tokenizer.from_folder(tmp_path).vocab_size <= 40
 
 
+def test_nothing_is_left_of_a_tokenizer_that_was_written_over(
+    jeoni: Run, corpus: Path, tmp_path: Path
+) -> None:
+    train = ("train", str(corpus), "--out", str(tmp_path / "x"), "--vocab-size", "300")
+    assert jeoni(*train)[0] == 0
+    (tmp_path / "x/added_tokens.json").write_text('{"[NEW]": 300}')
+    (tmp_path / "x/own.model").touch()
+    assert jeoni(*train, "--kind", "bpe", "--force")[0] == 0
+    names = {path.name for path in (tmp_path / "x").iterdir()}
+    own = {"vocab.json", "merges.txt", "special_tokens_map.json", "own.model"}
+    assert names == own | {"tokenizer.json", "tokenizer_config.json"}
+
+
 def test_a_full_disk_is_a_message(
     jeoni: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

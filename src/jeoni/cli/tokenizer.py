@@ -116,7 +116,7 @@ def train(
         show=True,
     )
     with storage.named_problems(out, "give another folder with --out"):
-        tokenizer.save(out)
+        _save(tokenizer, out)
     show.table("", ("what", "value"), [("folder", str(out)), *_summary(tokenizer, corpus)])
     typer.echo(f'See what it does:  jeoni tokenizer show --tokenizer {out} "..."')
 
@@ -135,6 +135,22 @@ def _check_out(out: Path, *, force: bool) -> None:
     there = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UserError(f"cannot write in {there}", hint="give another folder with --out")
+
+
+def _save(tokenizer: "Tokenizer", out: Path) -> None:
+    """Write a tokenizer; when it is whole, it takes the place of all files of one that was there."""
+    import tempfile
+
+    from jeoni.text.tokenizer_files import PUBLISHED
+
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=out) as folder:
+        tokenizer.save(Path(folder))
+        written = list(Path(folder).iterdir())
+        for path in written:
+            path.replace(out / path.name)
+    for name in PUBLISHED - {path.name for path in written}:
+        (out / name).unlink(missing_ok=True)
 
 
 def _summary(tokenizer: "Tokenizer", corpus: object) -> list[tuple[str, str]]:

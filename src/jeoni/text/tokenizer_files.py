@@ -21,6 +21,11 @@ from jeoni.text.template import Template
 
 FILE, CONFIG, MODEL = "tokenizer.json", "tokenizer_config.json", "config.json"
 
+PUBLISHED = frozenset(
+    {"vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"}
+    | {"spiece.model", "sentencepiece.bpe.model", "tokenizer.model"}
+)
+"""Further files that a tokenizer can have: of another one, they do not belong beside these."""
 # Where the folder came from, and the padding and truncation last used with it: not worth keeping.
 _STALE = """
     name_or_path special_tokens_map_file tokenizer_file vocab_file merges_file is_local backend
