@@ -63,6 +63,8 @@ def test_each_different_text_and_passage_is_read_once() -> None:
     batch = encoded.features.batch([8, 3])
     expected = [encode(text).ids for row in (ROWS[8], ROWS[3]) for text in row]
     assert batch.ids.tolist() == [token for ids in expected for token in ids]
+    assert encoded.features.lengths[[8, 3]].sum() == len(batch.ids)
+    assert encoded.features.ids is encoded.reading.ids  # each text is in memory once
     assert encoded.notes["different pairs that are searched"] == 3
 
 

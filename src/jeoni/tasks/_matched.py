@@ -9,19 +9,48 @@ import torch
 from torch import Tensor
 
 from jeoni.base.batch import Batch
-from jeoni.data.batching import Grouped, Ints
+from jeoni.data.batching import Features, Ints
 from jeoni.metrics.retrieval import first_ranks
 
 TEXT, PAIR, RIGHT = "text", "pair", "right"
 _CELLS = 4_000_000  # scores at a time: 16 MB whatever the number of texts
 
 
-class Matched(Grouped):
-    """Groups of a text and its pair.
+class Matched(Features):
+    """A text and its pair, an item: ``targets`` and ``examples`` have a row an item.
+
+    The sequences are the different texts, then the different pairs, each once.
 
     Targets: ``text`` and ``pair``, numbers of the different ones ``[n]``; of a batch ``right`` ``[B, B]``:
     which of its pairs are right for which of its texts, as any row of the data has it.
     """
+
+    @classmethod
+    def of_sequences(cls, sequences: Features, text: Ints, pair: Ints) -> "Matched":
+        """Items that read these sequences."""
+        targets = {TEXT: text, PAIR: pair}
+        own = sequences.ids, sequences.segments, sequences.bounds
+        return cls(*own, examples=np.arange(len(text)), targets=targets)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @cached_property
+    def sequences(self) -> Features:
+        """The different texts and pairs."""
+        return Features(self.ids, self.segments, self.bounds, np.arange(len(self.bounds) - 1))
+
+    @cached_property
+    def places(self) -> Ints:
+        """Numbers of the sequences of each item, ``[n, 2]``."""
+        text, pair = self.targets[TEXT], self.targets[PAIR]
+        return np.stack([text, text.max() + 1 + pair], 1)
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """Tokens of each item ``[n]``."""
+        lengths: Ints = self.sequences.lengths[self.places].sum(1)
+        return lengths
 
     @cached_property
     def known(self) -> tuple[Ints, Ints]:
@@ -38,13 +67,14 @@ class Matched(Grouped):
         return np.unique(self.targets[TEXT] * self._width + self.targets[PAIR])
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Text, pair, text, pair, ... of the chosen examples."""
-        batch = super().batch(indices)
-        text, pair = (batch.targets[name].numpy() for name in (TEXT, PAIR))
+        """Text, pair, text, pair, ... of the chosen items."""
+        chosen = np.asarray(indices, np.int64)
+        batch = self.sequences.batch(self.places[chosen].ravel().tolist())
+        text, pair = (self.targets[name][chosen] for name in (TEXT, PAIR))
         codes = text[:, None] * self._width + pair
         place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
         right = torch.from_numpy(self._codes[place] == codes)
-        return replace(batch, targets={RIGHT: right})
+        return replace(batch, targets={RIGHT: right}, examples=tuple(chosen.tolist()))
 
 
 def numbered(values: Iterable[str]) -> tuple[list[str], Ints]:

@@ -89,20 +89,15 @@ class Retrieval(Task[Vector, RetrievalPrediction]):
         limit = min(self.config.max_length, self.model.spec.positions)
         found = self.model.tokenizer.encode_ids([*texts, *pairs], max_length=limit)
         ids, segments = [own for own, _ in found], [own for _, own in found]
-        places = np.stack([text, len(texts) + pair], 1)
-        for record, both in zip(records, places.tolist(), strict=True):
+        features = Matched.of_sequences(Features.of(ids, segments), text, pair)
+        for record, both in zip(records, features.places.tolist(), strict=True):
             if not all(ids[place] for place in both):
                 raise UserError(f"{record.where}: no token stands for the text, or for its pair")
-        order = places.ravel().tolist()
-        sequences = Features.of([ids[i] for i in order], [segments[i] for i in order])
-        features = Matched.together(
-            sequences, [2] * len(records), text=text.tolist(), pair=pair.tolist()
-        )
         notes = {
             "different pairs that are searched": len(pairs),
             "texts that fill max_length (cut if longer)": sum(len(own) >= limit for own in ids),
         }
-        return Encoded(records, features, notes, read=Features.of(ids, segments))
+        return Encoded(records, features, notes, read=features.sequences)
 
     def logits(self, batch: Batch) -> Tensor:
         """The vector of each sequence, of length 1, ``[B, H]``."""
