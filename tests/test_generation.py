@@ -118,3 +118,15 @@ def test_score_of_beams_is_the_log_probability(tmp_path: Path) -> None:
     places = range(len(PROMPTS[0]) - 1, len(batch.ids) - 1)
     right = sum(float(logits[place, batch.ids[place + 1]]) for place in places)
     assert text.score == pytest.approx(right, rel=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_long_prompt_beside_a_short_one(beams: int, tmp_path: Path) -> None:
+    """It has few positions left; the other goes on behind its end."""
+    _, ours = pair("gpt2", tmp_path)
+    ours.config["eos_token_id"] = None
+    prompts = [[5, 9, 2], [7] * 38]
+    together = ours.generate(prompts, max_new=NEW, beams=beams)
+    assert [len(text.ids) for text in together] == [NEW, 3]
+    alone = [ours.generate([prompt], max_new=NEW, beams=beams)[0] for prompt in prompts]
+    assert [text.ids for text in alone] == [text.ids for text in together]

@@ -111,7 +111,8 @@ class _Writer:
 
     def __init__(self, model: Model, lines: Sequence[Line]) -> None:
         self.model = model
-        room = max(len(line.before) + line.limit for line in lines)
+        # All end in the same column: one that may write more than the longest prompt's goes on behind it.
+        room = max(len(line.before) for line in lines) + max(line.limit for line in lines)
         layers = model.spec.decoder_layers or model.spec.layers
         self.cache = Cache(layers=layers, room=room)
         self._lines = lines
