@@ -134,17 +134,24 @@ class RecurringSpans(BlankObjective):
 def _recurring(ids: Ints, words: Bools, longest: int) -> Iterator[tuple[int, list[list[int]]]]:
     """Of every size, from the longest, where runs of tokens stand that occur twice or more.
 
-    They begin with a word. Runs are compared by a polynomial of their tokens, modulo 2^64.
+    They begin with a word. Runs are compared by a polynomial of their tokens, modulo 2^64; the shortest
+    first, as one that occurs twice begins with a shorter one that does.
     """
     tokens = ids.astype(np.uint64) + np.uint64(1)
-    values = [tokens]
-    for size in range(2, min(longest, len(ids)) + 1):
-        values.append(values[-1][:-1] * _BASE + tokens[size - 1 :])
-    for size, own in reversed(list(enumerate(values, start=1))):
-        places = np.flatnonzero(words[: len(own)])
+    own, places = tokens, np.flatnonzero(words)
+    found: list[list[list[int]]] = []
+    for size in range(1, min(longest, len(ids)) + 1):
+        if size > 1:
+            own = own[:-1] * _BASE + tokens[size - 1 :]
+            places = np.sort(places[places < len(own)])
         places = places[np.argsort(own[places], kind="stable")]
-        changes = np.flatnonzero(np.diff(own[places])) + 1
-        yield size, [run.tolist() for run in np.split(places, changes) if len(run) > 1]
+        bounds = np.concatenate([[0], np.flatnonzero(np.diff(own[places])) + 1, [len(places)]])
+        counts = np.diff(bounds)
+        several = counts > 1
+        runs = zip(bounds[:-1][several].tolist(), bounds[1:][several].tolist(), strict=True)
+        found.append([places[first:last].tolist() for first, last in runs])
+        places = places[np.repeat(several, counts)]
+    yield from reversed(list(enumerate(found, start=1)))
 
 
 def _apart(places: list[int], size: int) -> list[int]:
