@@ -12,7 +12,9 @@ import jeoni
 import peers
 from jeoni.base.errors import UserError
 from jeoni.models import hub
+from jeoni.models.convert import convert
 from jeoni.models.describe import describe, on_meta, pretraining_heads
+from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 
 PRESETS = sorted(hub.presets())
@@ -123,6 +125,25 @@ def test_the_class_in_config_says_which_heads() -> None:
     assert pretraining_heads(electra, ["ElectraForMaskedLM"]) == ["masked_lm"]
     assert pretraining_heads(electra, ["ElectraForQuestionAnswering"]) == ["replaced_token"]
     assert pretraining_heads(peers.families()["bert"]) == ["masked_lm", "next_sentence"]
+
+
+@pytest.mark.parametrize("shard", ["5GB", "10KB"])
+def test_heads_of_a_checkpoint_are_its_own(shard: str, tmp_path: Path) -> None:
+    """Those of pretraining stand for what is not there; a head that no class has is there, too."""
+    spec = peers.fit(peers.SMALL, peers.families()["electra"])
+    model = hub.create("electra", spec, tokenizer=None)
+    for kind in ("span", "masked_lm", "question_span"):
+        model.add_head(kind, build_head(kind, model, {}))
+    model.save(tmp_path / "one")
+    convert(tmp_path / "one", tmp_path / "two", max_shard=shard)
+    assert (tmp_path / "two" / "model.safetensors").exists() == (shard == "5GB")
+    found, shown = on_meta(tmp_path / "two"), jeoni.describe(tmp_path / "two")
+    assert found.heads.keys() == model.heads.keys()
+    assert {p.device.type for p in found.parameters()} == {"meta"}
+    assert shown.parameters.total == hub.parameter_count(model)
+    assert {row.name.split(".")[1] for row in shown.parts if "heads." in row.name} == set(
+        model.heads
+    )
 
 
 def test_sequence_and_batch_decide() -> None:

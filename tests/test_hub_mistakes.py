@@ -17,6 +17,7 @@ from torch import Tensor
 import peers
 from jeoni.base.errors import UserError
 from jeoni.models import hub
+from jeoni.models.heads import build_head
 from jeoni.models.where import resolve
 from peers import WEIGHTS, assert_same_outputs, edit_config, edit_weights, read_to_end
 
@@ -162,6 +163,50 @@ def test_weights_that_are_no_weights(folder: Path, value: float | None) -> None:
     edit_weights(folder, spoil)
     with pytest.raises(UserError, match=rf"{name} has NaN, infinite or whole numbers"):
         hub.load(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda own: own.to(torch.int8),
+        lambda own: own[:, 1:],
+        lambda own: own[1:],
+        lambda own: own[0],
+    ],
+    ids=["type", "width", "height", "dimensions"],
+)
+def test_one_of_three_that_are_joined(folder: Path, damage: Any) -> None:
+    """Queries, keys and values are one tensor here; numbers of another type would be taken for weights."""
+    name = "bert.encoder.layer.0.attention.self.key.weight"
+    edit_weights(folder, lambda old: {**old, name: damage(old[name]).contiguous()})
+    with pytest.raises(UserError, match=rf"of one shape and type: .*{name.removeprefix('bert.')}"):
+        hub.load(folder)
+
+
+def test_a_transposed_tensor_of_three_dimensions(tmp_path: Path) -> None:
+    data = peers.families()["gpt2"]
+    hub.create("gpt2", peers.fit(peers.SMALL, data), tokenizer=None).save(tmp_path)
+    name = "h.0.attn.c_attn.weight"
+    edit_weights(tmp_path, lambda old: {**old, name: old[name][..., None]})
+    with pytest.raises(UserError, match=f"wrong shape: {name}"):
+        hub.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), None], ids=str)
+def test_a_head_beside_others_is_looked_at_too(value: float | None, tmp_path: Path) -> None:
+    model = hub.create("bert", peers.fit(peers.SMALL, peers.families()["bert"]), tokenizer=None)
+    model.add_head("question_span", build_head("question_span", model, {}))
+    model.save(tmp_path)
+    name = "heads.question_span.start.weight"
+
+    def damage(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        own = tensors[name]
+        bad = own.to(torch.int8) if value is None else torch.full_like(own, value)
+        return {**tensors, name: bad}
+
+    edit_weights(tmp_path, damage)
+    with pytest.raises(UserError, match=f"{name} has NaN, infinite or whole numbers"):
+        hub.load(tmp_path)
 
 
 def test_unexpected_tensors_are_named(folder: Path) -> None:

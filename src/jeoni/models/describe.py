@@ -152,17 +152,21 @@ def describe(
 
 
 def on_meta(where: str | Path, *, family: str | None = None) -> Model:
-    """A model with its pretraining heads on the meta device: shapes without numbers."""
-    presets = hub.presets(family)
+    """A model on the meta device: shapes without numbers; with its heads, else those of pretraining."""
+    presets, folder = hub.presets(family), None
     if str(where) in presets and not Path(where).exists():
         name, spec = presets[str(where)]
         own = hub.own_family(name)
         config: dict[str, Any] = {}
     else:
-        _, config, own, spec = _checkpoint(where, family, list(presets))
+        folder, config, own, spec = _checkpoint(where, family, list(presets))
     model = Model(family=own, spec=spec, backbone=body(own, spec), config=config)
     with torch.device("meta"), _Undrawn():
-        for kind in pretraining_heads(own, config.get("architectures") or ()):
+        if folder is not None:
+            model.heads.update(hub.heads_in(folder, model))
+        for kind in (
+            () if model.heads else pretraining_heads(own, config.get("architectures") or ())
+        ):
             model.heads[kind] = _head(kind, model)
     return model.eval()
 

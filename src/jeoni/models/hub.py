@@ -1,7 +1,7 @@
 """Read and write models in Hugging Face layout."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,8 @@ from jeoni.text.tokenizer import Tokenizer
 FAMILIES = "jeoni.models.families"
 SETTINGS = "jeoni.json"
 Init = Literal["pretrained", "random"]
+BESIDE = ("question_span", "beam_span")
+"""Kinds of heads that stand beside others, and in families that have no names for them, too."""
 
 
 def load(
@@ -232,6 +234,7 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
     family, spec = model.family, model.spec
     named = _without_tied(model, _normalized(tensors, family, folder), folder)
     rows = expand(family.body, spec)
+    _check_parts(named, rows, folder)
     ours, used = to_ours(named, rows)
     table = {entry.ours for entry in rows}
     own: dict[str, Tensor] = dict(model.backbone.named_parameters())
@@ -244,28 +247,52 @@ def _fill(model: Model, tensors: Mapping[str, Tensor], folder: Path) -> None:
             parameter.copy_(ours[name])
     model.fresh |= {f"backbone.{name}" for name in absent}
     model.spare = {name: t for name, t in named.items() if name not in used}
+    for kind, head, filled, rows in _heads(model):
+        _check(head.state_dict(), filled, rows, folder)
+        model.add_head(kind, head)
+    _warn(model, folder)
+
+
+def _heads(model: Model) -> Iterator[tuple[str, nn.Module, dict[str, Tensor], list[Row]]]:
+    """Kinds and heads that the spare tensors make, of their size; these by our names, and the names."""
     for kind, rows in _readable(model).items():
         filled, _ = to_ours(model.spare, rows)
         # A head that is all word table has no tensors of its own: config.json tells whether it is there.
         complete = all(entry.ours in filled or entry.optional for entry in rows)
         if complete and (filled or kind in _named_heads(model)):
-            head = build_head(kind, model, filled)
-            _check(head.state_dict(), filled, rows, folder)
-            model.add_head(kind, head)
-    for kind in (
-        "question_span",
-        "beam_span",
-    ):  # stand beside others, also where no family has them
+            yield kind, build_head(kind, model, filled), filled, rows
+    for kind in BESIDE:
         prefix = f"heads.{kind}."
-        found = {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
-        if not found:
+        rows = [Row(n.removeprefix(prefix), (n,)) for n in model.spare if n.startswith(prefix)]
+        if not rows:
             continue
-        sizes = {name: tensor.shape for name, tensor in found.items()}
-        head = build_head(kind, model, found)
+        filled, _ = to_ours(model.spare, rows)
+        sizes = {name: tensor.shape for name, tensor in filled.items()}
+        head = build_head(kind, model, filled)
         # (One that reads features is of their size, and put on by its task.)
         if sizes == {name: tensor.shape for name, tensor in head.state_dict().items()}:
-            model.add_head(kind, head)
-    _warn(model, folder)
+            yield kind, head, filled, rows
+
+
+def heads_in(folder: Path, model: Model) -> dict[str, nn.Module]:
+    """The heads that a checkpoint has for a model without any, by kind; their weights are not read."""
+    named = _normalized(tensor_files.outlines(folder), model.family, folder)
+    model.spare = _without_tied(model, named, folder)
+    found = {kind: head for kind, head, *_ in _heads(model)}
+    model.spare = {}
+    return found
+
+
+def _check_parts(named: Mapping[str, Tensor], rows: Sequence[Row], folder: Path) -> None:
+    """Raise UserError where tensors that are joined to one are not alike (one of them is quantized)."""
+    for entry in rows:
+        parts = [(name, named[name]) for name in entry.theirs if name in named]
+        if len({(tensor.shape, tensor.dtype) for _, tensor in parts}) > 1:
+            said = ", ".join(f"{name} {list(part.shape)} of {part.dtype}" for name, part in parts)
+            raise UserError(
+                f"{folder}: tensors that should be of one shape and type: {said}",
+                hint="is a part of it quantized, or damaged? take another checkpoint",
+            )
 
 
 def _check(

@@ -100,7 +100,7 @@ def to_theirs(tensors: Mapping[str, Tensor], rows: Sequence[Row]) -> dict[str, T
 def _ours(tensor: Tensor, entry: Row) -> Tensor:
     tensor = tensor.squeeze(0) if entry.unsqueezed else tensor
     tensor = tensor.flatten(1) if entry.split and tensor.dim() > 1 else tensor
-    return tensor.t() if entry.transposed else tensor
+    return tensor.t() if entry.transposed and tensor.dim() == 2 else tensor
 
 
 def _theirs(tensor: Tensor, entry: Row) -> Tensor:
