@@ -34,7 +34,7 @@ class BlankObjective(Objective):
     def surprisal(self, chunks: Chunks) -> NDArray[np.float64]:
         """-log of each token's share of the store's first million tokens, ``[V]``.
 
-        Of held-out text, its own: in a short one no token is as rare, so less becomes blank than in training
+        Of held-out text, its own: in a short one no token is as rare, so less is blank than in training
         (with 100,000 tokens, a seventh less). Held-out figures compare runs on the same text only.
         """
         if self._nats is None or self._nats[0] is not chunks.store:
