@@ -214,6 +214,16 @@ def test_broken_yaml(text: str, message: str, tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
 
 
+def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    """The first would be passed over, and what is said of it with it; merged keys are meant to be."""
+    path = tmp_path / "my.yaml"
+    path.write_text("train: {lr: 1}\nmodel: m\ntrain: {epochs: 3}\n")
+    with pytest.raises(UserError, match=r"my\.yaml, line 3: .*key 'train' is there twice"):
+        read_yaml(path)
+    path.write_text("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3}\nd: *b\n")
+    assert read_yaml(path)["d"] == {"x": 2}
+
+
 @pytest.mark.parametrize("content", [b"name: \xb1\xe2", b"a: \x00"])
 def test_a_recipe_that_is_no_text(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"

@@ -66,7 +66,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: missing file, broken YAML (with its line), or something that is no mapping.
+        UserError: missing file, broken YAML (with its line), a key that is there twice, or something
+            that is no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -75,7 +76,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"cannot read recipe {path}: {error}") from None
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Once)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -89,6 +90,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: a recipe is a mapping (key: value), this is a {type(values).__name__}"
         )
     return values
+
+
+class _Once(yaml.SafeLoader):
+    """YAML in which no key of a mapping is there twice: the first would be passed over without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node: Any = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} is there twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return node
 
 
 def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
