@@ -72,6 +72,11 @@ def test_plan(settings: dict[str, float], ends: tuple[int, ...]) -> None:
     )
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(1.1, 11), (2.2, 22), (1.11, 12), (1e-9, 1)])
+def test_a_part_of_an_epoch_rounds_up_to_whole_steps(epochs: float, steps: int) -> None:
+    assert Plan.make(ToyBatches(steps=10), TrainConfig(epochs=epochs)).total == steps
+
+
 def test_epoch_without_steps_is_an_error() -> None:
     with pytest.raises(ValueError, match="no steps"):
         Plan.make(ToyBatches(steps=0), TrainConfig())

@@ -37,8 +37,9 @@ class Plan:
         plan, left = cls([], [], 0), float(config.epochs)
         while (plan.total < config.steps) if config.steps else left > 0:
             size = _size(batches, len(plan.sizes))
-            more = min(size, config.steps - plan.total) if config.steps else math.ceil(left * size)
-            plan.total += min(size, more)
+            # 0.1 of 10 steps is 1, also where 1.1 - 1 is left of 1.1.
+            more = config.steps - plan.total if config.steps else math.ceil(round(left * size, 6))
+            plan.total += min(size, max(more, 1))
             left -= 1
             plan.ends.append(plan.total)
             plan.sizes.append(size)
