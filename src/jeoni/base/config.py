@@ -96,7 +96,7 @@ class _Once(yaml.SafeLoader):
     """YAML in which no key of a mapping is there twice: the first would be passed over without a word."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
-        node: Any = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        node: Any = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             if isinstance(key.value, str) and key.value in seen:
