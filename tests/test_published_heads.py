@@ -29,7 +29,8 @@ WORDS = ["the", "museum", "near", "Han", "River", "bridge", "was", "wonderful"]
 def published(folder: Path, kind: str, labels: Sequence[str], family: str = "bert") -> Any:
     """A model of ``transformers`` with random weights, saved as it does with these labels."""
     words = tiny.tokenizer()
-    config = transformers.AutoConfig.for_model(family, **SIZES[family], vocab_size=words.vocab_size)
+    sizes = {**SIZES, "t5": _T5, "mt5": _T5}[family]
+    config = transformers.AutoConfig.for_model(family, **sizes, vocab_size=words.vocab_size)
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: number for number, name in enumerate(labels)}
     torch.manual_seed(0)
@@ -46,6 +47,7 @@ _SIZES = {
     "num_attention_heads": 2,
     "intermediate_size": 64,
 }
+_T5 = {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_kv": 16, "d_ff": 64}
 _SIZES |= {"max_position_embeddings": 128}
 SIZES: dict[str, dict[str, Any]] = {
     "bert": _SIZES,
@@ -63,7 +65,7 @@ def says(theirs: Any, folder: Path, text: str) -> torch.Tensor:
         return theirs(torch.tensor([ids])).logits[0]
 
 
-@pytest.mark.parametrize("family", SIZES)
+@pytest.mark.parametrize("family", [*SIZES, "t5", "mt5"])
 def test_a_tagger_tags(family: str, tmp_path: Path) -> None:
     labels = ["NOUN", "VERB", "ADJ", "PUNCT"]  # not sorted
     theirs = published(tmp_path, "TokenClassification", labels, family)

@@ -1,7 +1,7 @@
 """T5: Raffel et al., "Exploring the limits of transfer learning with a unified text-to-text
 transformer", JMLR 2020; v1.1 with Shazeer's gates ("GLU variants improve transformer", 2020).
 
-An encoder alone (``T5EncoderModel``) is the same family without decoder layers.
+An encoder alone (``T5EncoderModel``, or a tagger's) is the same family without decoder layers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -105,7 +105,8 @@ def _check_buckets(config: Mapping[str, Any]) -> None:
 
 
 def _decoder_layers(config: Mapping[str, Any]) -> Any:
-    alone = any("EncoderModel" in name for name in config.get("architectures") or ())
+    ends = ("EncoderModel", "ForTokenClassification")
+    alone = any(name.endswith(ends) for name in config.get("architectures") or ())
     if alone or config.get("is_encoder_decoder") is False:
         return 0
     layers = config.get("num_decoder_layers")
@@ -248,6 +249,9 @@ FAMILY = Family(
     legacy=(
         ("encoder.embed_tokens.weight", "shared.weight"),
         ("decoder.embed_tokens.weight", "shared.weight"),
+        # A published tagger's; here a decoder's states may be tagged, too, and the names are our own.
+        ("classifier.weight", "heads.tagging.out.weight"),
+        ("classifier.bias", "heads.tagging.out.bias"),
     ),
     classification=HeadStyle(activation="tanh", dropout_first=True, token="last"),
     architectures={
