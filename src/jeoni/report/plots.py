@@ -1,40 +1,25 @@
-"""Charts: from data to a Vega-Lite drawing, on a page or as a file.
+"""Charts: from data to a Vega-Lite drawing on a page.
 
-Satyanarayan et al., "Vega-Lite: A Grammar of Interactive Graphics", InfoVis 2017. Colors are those
-that Wong, "Points of view: Color blindness", Nature Methods 2011, tells apart for everyone.
+Satyanarayan et al., "Vega-Lite: A Grammar of Interactive Graphics", InfoVis 2017. Colors (page.css)
+are about those that Wong, "Points of view: Color blindness", Nature Methods 2011, tells apart for everyone.
 """
 
 import functools
 import itertools
-import json
 import re
 import textwrap
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from jeoni.base.files import replacing, write_text
 from jeoni.report.markup import HANGUL
 from jeoni.report.sections import Bars, Chart, Curves, Points, Row, finite
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#777777")
+COLORS = [f"var(--series-{number})" for number in range(1, 8)]  # of the page (page.css)
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [1, 0], [7, 3], [2, 2])
 FONT = (
     "'Noto Sans KR', 'Noto Sans CJK KR', 'Apple SD Gothic Neo', 'Malgun Gothic', "
     "'NanumGothic', sans-serif"
 )
-_FONT_FOLDERS = (
-    "/usr/share/fonts",
-    "/usr/local/share/fonts",
-    "~/.local/share/fonts",
-    "~/.fonts",
-    "/System/Library/Fonts",
-    "/Library/Fonts",
-    "~/Library/Fonts",
-    "C:/Windows/Fonts",
-)
-_FONT_FILES = ("NotoSansCJK*", "NotoSansKR*", "AppleSDGothicNeo*", "malgun*", "Nanum*Gothic*")
 Point = dict[str, Any]
 
 # Vega's own expression interpreter (ast) does without eval, so the page can forbid it.
@@ -58,37 +43,31 @@ def script() -> str:
     return bundle.replace("</script", "<\\/script")
 
 
-def spec(chart: Chart, width: int | None = None) -> dict[str, Any]:
-    """The Vega-Lite drawing of a chart.
+def spec(chart: Chart) -> dict[str, Any]:
+    """The Vega-Lite drawing of a chart, as wide as the page and in its colors.
 
-    Args:
-        chart: what to draw.
-        width: in pixels; None: as wide as the page, with the page's own colors (CSS variables
-            ``--series-1``, ... and ``currentColor``), so that light, dark and print need no redrawing.
+    Those are CSS variables and ``currentColor``, so that light, dark and print need no redrawing.
     """
     import altair
 
-    colors = list(COLORS) if width else [f"var(--series-{i + 1})" for i in range(len(COLORS))]
     match chart:
         case Curves():
-            drawing = _curves(chart, colors)
+            drawing = _curves(chart)
         case Points():
-            drawing = _dots(chart, colors[0])
+            drawing = _dots(chart)
         case Bars():
-            drawing = _bars(chart, colors)
-    ink = "#1b1f24" if width else "currentColor"
+            drawing = _bars(chart)
     with altair.data_transformers.enable("default", max_rows=None):
         drawn: dict[str, Any] = (
-            drawing.properties(
-                width=width or "container", autosize={"type": "fit-x", "contains": "padding"}
-            )
-            .configure(**_style(ink))
+            drawing.properties(width="container", autosize={"type": "fit-x", "contains": "padding"})
+            .configure(**_style())
             .to_dict()
         )
     return drawn
 
 
-def _style(ink: str) -> dict[str, Any]:
+def _style() -> dict[str, Any]:
+    ink = "currentColor"
     text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "titleFontSize": 12}
     return {
         "background": "transparent",
@@ -133,7 +112,7 @@ def thin(line: Sequence[Point], limit: int) -> list[Point]:
     return [line[i] for i in sorted(keep)]
 
 
-def _curves(chart: Curves, colors: list[str]) -> Any:
+def _curves(chart: Curves) -> Any:
     import altair as alt
 
     data = points(chart)
@@ -148,7 +127,7 @@ def _curves(chart: Curves, colors: list[str]) -> Any:
         y=alt.Y(
             "y:Q", title=_line(chart.y), axis=_axis(chart.y_format), scale=alt.Scale(zero=False)
         ),
-        color=alt.Color("series:N", scale=scale(colors), legend=legend),
+        color=alt.Color("series:N", scale=scale(COLORS), legend=legend),
     )
     dash = alt.StrokeDash("series:N", scale=scale(DASHES), legend=legend)
     near = alt.selection_point(nearest=True, on="pointerover", fields=["x", "series"], empty=False)
@@ -199,7 +178,7 @@ def _tips(chart: Curves) -> list[Any]:
     ]
 
 
-def _dots(chart: Points, color: str, limit: int = 2000) -> Any:
+def _dots(chart: Points, limit: int = 2000) -> Any:
     import altair as alt
 
     pairs = [
@@ -209,7 +188,7 @@ def _dots(chart: Points, color: str, limit: int = 2000) -> Any:
     data = [{"x": round(float(x), 4), "y": round(float(y), 4)} for x, y in pairs[::step]]
     return (
         alt.Chart(alt.InlineData(values=data))
-        .mark_circle(size=22, color=color, opacity=0.35)
+        .mark_circle(size=22, color=COLORS[0], opacity=0.35)
         .encode(
             x=alt.X("x:Q", title=_line(chart.x), scale=alt.Scale(zero=False)),
             y=alt.Y("y:Q", title=_line(chart.y), scale=alt.Scale(zero=False)),
@@ -222,7 +201,7 @@ def _dots(chart: Points, color: str, limit: int = 2000) -> Any:
     )
 
 
-def _bars(chart: Bars, colors: list[str]) -> Any:
+def _bars(chart: Bars) -> Any:
     import altair as alt
 
     rows = [row for row in chart.rows if finite(row.get(chart.value))]
@@ -244,16 +223,16 @@ def _bars(chart: Bars, colors: list[str]) -> Any:
         ],
     )
     axis = _axis(chart.value_format, tickCount=5, grid=False)
-    bars = base.mark_bar(color=colors[0], opacity=0.75, cornerRadiusEnd=3, height={"band": 0.66})
+    bars = base.mark_bar(color=COLORS[0], opacity=0.75, cornerRadiusEnd=3, height={"band": 0.66})
     whisker = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-    ticks = whisker.mark_tick(thickness=2, size=10, color=colors[1], opacity=1)
-    marks = base.transform_filter("isValid(datum.mark)").mark_tick(thickness=3, color=colors[1])
+    ticks = whisker.mark_tick(thickness=2, size=10, color=COLORS[1], opacity=1)
+    marks = base.transform_filter("isValid(datum.mark)").mark_tick(thickness=3, color=COLORS[1])
     values = base.mark_text(align="left", dx=6, fontSize=12)
     nothing = not any(bar[key] for bar in data for key, _ in columns if bar.get(key))
     scale = alt.Scale(domain=[0, 1]) if nothing else alt.Undefined
     return alt.layer(
         bars.encode(x=alt.X("value:Q", title=_line(chart.value), axis=axis, scale=scale)),
-        whisker.mark_rule(strokeWidth=2, color=colors[1]).encode(x="low:Q", x2="high:Q"),
+        whisker.mark_rule(strokeWidth=2, color=COLORS[1]).encode(x="low:Q", x2="high:Q"),
         ticks.encode(x="low:Q"),
         ticks.encode(x="high:Q"),
         marks.encode(x="mark:Q"),
@@ -285,56 +264,3 @@ def _columns(chart: Bars) -> tuple[tuple[str, str | None], ...]:
 
 def _repeat(values: Sequence[Any], count: int) -> list[Any]:
     return list(itertools.islice(itertools.cycle(values), count))
-
-
-def svg(chart: Chart, path: Path, width: int = 640) -> Path:
-    """Save a chart as SVG, ``width`` pixels wide."""
-    import vl_convert
-
-    _prepare_font(chart)
-    write_text(path, vl_convert.vegalite_to_svg(spec(chart, width)))
-    return path
-
-
-def png(chart: Chart, path: Path, width: int = 640, scale: float = 2) -> Path:
-    """Save a chart as PNG on white, ``width`` times ``scale`` pixels wide."""
-    import vl_convert
-
-    _prepare_font(chart)
-    drawing = spec(chart, width)
-    drawing["config"]["background"] = "white"
-    with replacing(path) as temporary:
-        temporary.write_bytes(vl_convert.vegalite_to_png(drawing, scale=scale))
-    return path
-
-
-def hangul_font() -> Path | None:
-    """A font file of this machine that has Hangul, if one of the usual ones is there."""
-    for folder in _FONT_FOLDERS:
-        for pattern in _FONT_FILES:
-            for path in sorted(Path(folder).expanduser().rglob(pattern)):
-                if path.suffix.lower() in (".ttf", ".ttc", ".otf"):
-                    return path
-    return None
-
-
-def _prepare_font(chart: Chart) -> None:
-    """If there is Hangul to be drawn, see that there is a font for it."""
-    words = json.dumps([chart.title, *map(str, chart.rows)], ensure_ascii=False)
-    if HANGUL.search(words):
-        _register_font()
-
-
-@functools.cache
-def _register_font() -> None:
-    import vl_convert
-
-    font = hangul_font()
-    if font is None:
-        warnings.warn(
-            "no font with Hangul found: boxes instead of letters in charts saved as pictures "
-            "(install Noto Sans KR or Nanum Gothic)",
-            stacklevel=2,
-        )
-    else:
-        vl_convert.register_font_directory(str(font.parent))
