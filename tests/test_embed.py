@@ -135,6 +135,11 @@ def test_what_is_cut_or_lost_is_counted(four: Model) -> None:
     assert read(four, [["a", "\u200b", "film"]], per="word").missing == 1
 
 
+def test_a_text_alone_is_one_text(four: Model) -> None:
+    assert np.array_equal(embed(four, "a film"), embed(four, ["a film"]))
+    assert embed_words(four, "a film")[0].shape == (2, 32)
+
+
 def test_vectors_of_length_one(four: Model) -> None:
     assert np.allclose(np.linalg.norm(embed(four, TEXTS, normalized=True), axis=-1), 1)
     assert embed(four, [], layers="all").shape == (0, 5, 32)

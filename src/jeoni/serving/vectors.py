@@ -60,7 +60,7 @@ def embed(
 
     Args:
         model: any; static vectors and ELMo, too.
-        texts: ``n`` strings, or lists of words.
+        texts: ``n`` strings, or lists of words; a string alone is one text.
         layers: the ``last`` or ``second_to_last`` layer, the last four added up or side by side
             (``sum_last_four``, ``concat_last_four``); the weighted sum of all (``scalar_mix``): with the
             weights that the model has learned for that, else their mean; ``all``, the embeddings first.
@@ -134,6 +134,7 @@ def read(
     for name, given, known in (("per", per, Per), ("pooling", pooling, Pooling)):
         _check(name, given, known)
     size = shape(model, layers)
+    texts = [texts] if isinstance(texts, str) else texts
     limit = model.spec.limit if max_length is None else max_length
     sequences, cut = encoded(model, texts, limit, where)
     result: list[Vectors] = [np.empty(0, np.float32)] * len(sequences)
