@@ -195,6 +195,11 @@ def test_answers_are_in_the_passage(saved: dict[str, Path]) -> None:
     assert answer(saved["span_qa"], "When?", contexts[0]) == found[0]
 
 
+def test_as_many_texts_as_pairs(saved: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="3 texts, but 1 to pair them with"):
+        classify(saved["classification"], ["a", "b", "c"], "d")
+
+
 def test_settings_of_the_training_are_kept_and_can_be_changed(saved: dict[str, Path]) -> None:
     trained = Predictor(saved["span_qa"], "span_qa").task.config
     assert (trained.max_length, trained.max_answer) == (40, 5)

@@ -112,10 +112,13 @@ class Predictor:
         """A label for each text (or pair of texts).
 
         Raises:
-            UserError: the text is nothing but blanks, or a task type that gives something else.
+            UserError: the text is nothing but blanks, there are more texts than pairs (or fewer), or a task
+                type that gives something else.
         """
         fields = [{"text": text} for text in texts]
         if pairs is not None:
+            if len(texts) != len(pairs):
+                raise UserError(f"{len(texts)} texts, but {len(pairs)} to pair them with")
             fields = [{**f, "pair": pair} for f, pair in zip(fields, pairs, strict=True)]
         _not_blank(fields, "text")
         names = self.task.model.labels or []
