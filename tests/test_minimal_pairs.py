@@ -101,7 +101,9 @@ def test_lengths_are_what_is_read() -> None:
 
 def test_longer_sentences_are_refused() -> None:
     task = MinimalPairs(model=model("gpt2"), config=MinimalPairsConfig(max_length=4))
-    with pytest.raises(UserError, match=r"longer than task.max_length=4"):
+    with pytest.raises(
+        UserError, match=r"x, line 1: a sentence of .* longer than task.max_length=4"
+    ):
         task.encode(records())
 
 

@@ -83,7 +83,9 @@ class Sentences(Features):
         )
 
 
-def reading(model: Model, texts: Sequence[Sequence[str]], max_length: int) -> Sentences:
+def reading(
+    model: Model, texts: Sequence[Sequence[str]], max_length: int, *, where: Sequence[str]
+) -> Sentences:
     """Sentences to be scored by a model, several an item.
 
     Where a token sees those before it, a token that begins (or else ended) a text comes first, and every
@@ -93,6 +95,7 @@ def reading(model: Model, texts: Sequence[Sequence[str]], max_length: int) -> Se
         model: decides which way.
         texts: of each item.
         max_length: tokens of a sentence at most.
+        where: each item is, for messages.
 
     Raises:
         UserError: a sentence is longer, or there is no token to mask others with.
@@ -103,11 +106,13 @@ def reading(model: Model, texts: Sequence[Sequence[str]], max_length: int) -> Se
         raise UserError("minimal_pairs: the tokenizer has no mask token")
     before, after = _around(tokenizer, causal=causal)
     ids, scored = [], []
-    for pieces in tokenizer.pieces([text for own in texts for text in own]):
+    places = [place for own, place in zip(texts, where, strict=True) for _ in own]
+    found = tokenizer.pieces([text for own in texts for text in own])
+    for place, pieces in zip(places, found, strict=True):
         ids.append([*before, *pieces.ids.tolist(), *after])
         if len(ids[-1]) > max_length:
             raise UserError(
-                f"a sentence of {len(ids[-1])} tokens is longer than task.max_length={max_length}"
+                f"{place}: a sentence of {len(ids[-1])} tokens is longer than task.max_length={max_length}"
             )
         first = max(len(before), 1) if causal else len(before)
         scored.append(range(first, len(before) + len(pieces)))

@@ -73,7 +73,8 @@ class MinimalPairs(Task[list[float], PairPrediction]):
         """Both sentences of each pair; of masked models with each token masked in turn."""
         pairs = [[text_field(r, "good"), text_field(r, "bad")] for r in records]
         limit = min(self.config.max_length, self.model.spec.limit or self.config.max_length)
-        return Encoded(records, reading(self.model, pairs, limit), {})
+        where = [record.where for record in records]
+        return Encoded(records, reading(self.model, pairs, limit, where=where), {})
 
     def logits(self, batch: Batch) -> Tensor:
         """The log-likelihood of each sentence, ``[B]``; in float32, as twins may be about as likely."""
