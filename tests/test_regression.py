@@ -203,6 +203,11 @@ def test_counts_are_learned_as_logarithms(model: Model) -> None:
     assert scores.values["mean_absolute_error"] == pytest.approx(1 / 3)
     assert list(scores.per_example) == pytest.approx([0, -1, 0])
     assert task.combine(encoded, [1e6] * 3)[0].value < float("inf")
+    for threshold, f1 in ((3.0, 1), (50.0, 2 / 3), (-2.0, 1)):  # a number as data have it
+        there = make(model, log=True, threshold=threshold).score(encoded, found)
+        assert there.values["f1"] == pytest.approx(f1)
+        sums = there.beside[0].rows.sum(0)
+        assert there.beside[0].metrics["f1"](sums) == pytest.approx(f1)
     page = render(*task.sections(encoded, found, scores))
     assert "log10(1 + number)" in page.texts("p")
     with pytest.raises(UserError, match=r"line 3: label -1 is below 0"):

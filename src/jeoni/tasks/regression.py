@@ -40,8 +40,8 @@ class RegressionConfig(JudgedConfig):
     """Settings of regression.
 
     Attributes:
-        threshold: from here on a number counts as "yes" in the binary view (KLUE STS: 3 of 5); None for
-            no such view.
+        threshold: from here on a number counts as "yes" in the binary view (KLUE STS: 3 of 5), a number
+            as data have it, whatever ``log`` is; None for no such view.
         metric: the figure that counts; the data set gives it if this does not.
         start: what a fresh head says of everything before training; by default the mean of the training
             data, which is a long way for small steps from 0.
@@ -150,6 +150,14 @@ class Regression(TextTask[float, NumberPrediction]):
         found = np.array([p.value for p in predictions])
         return np.log10(1 + found) if self.config.log else found
 
+    @property
+    def _threshold(self) -> float | None:
+        """From where on what is learned counts as "yes"."""
+        given = self.config.threshold
+        if given is None or not self.config.log:
+            return given
+        return math.log10(1 + given) if given > -1 else -math.inf
+
     def score(self, encoded: Encoded, predictions: Sequence[NumberPrediction]) -> Scores:
         """Pearson, Spearman, mean absolute error, F1 of the binary view; fractions, and points.
 
@@ -161,11 +169,11 @@ class Regression(TextTask[float, NumberPrediction]):
         errors = np.abs(found - gold)
         values = {"mean_absolute_error": float(errors.mean())}
         if len(gold) > 1:
-            raw = regression_scores(gold.tolist(), found.tolist(), self.config.threshold)
+            raw = regression_scores(gold.tolist(), found.tolist(), self._threshold)
             values = {k: v if math.isfinite(v) else 0.0 for k, v in raw.items()} | values
         else:
             values = {self.config.metric: 0.0} | values
-        beside = _figures(gold, found, self.config.threshold)
+        beside = _figures(gold, found, self._threshold)
         main = Sums(beside.rows[:, _PLACES[self.config.metric]], _correlation)
         errors_too = means({"mean_absolute_error": errors.tolist()})
         return Scores(values, (-errors).tolist(), main, [beside, errors_too])
