@@ -19,7 +19,7 @@ from jeoni.models.model import Model
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import finetune
 from jeoni.recipes.predict import predict
-from jeoni.serving.tagger import tag
+from jeoni.serving.tagger import WORD, tag
 from jeoni.tasks._tag_report import errors
 from jeoni.tasks._tag_types import TagPrediction
 from jeoni.tasks.tagging import EncodedTags, Tagging, TaggingConfig, from_data
@@ -227,6 +227,11 @@ def test_sections(plain: bool) -> None:
     assert ("Confusion matrix" in page) == plain
     assert ("<mark" in page) != plain
     assert len(json.dumps(page)) < 3_000_000
+
+
+def test_texts_are_cut_into_words() -> None:
+    text = "The cafe\u0301's open, 3시."
+    assert WORD.findall(text) == ["The", "cafe\u0301", "'", "s", "open", ",", "3시", "."]
 
 
 # From a file to a run, and back

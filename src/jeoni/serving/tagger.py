@@ -15,7 +15,8 @@ from jeoni.models.model import Model
 from jeoni.serving.predictor import Predictor
 from jeoni.tasks._tag_types import TagPrediction
 
-WORD = re.compile(r"\w+|[^\w\s]")
+_ACCENTS = "\\u0300-\\u036f"  # of letters taken apart (NFD): part of the word
+WORD = re.compile(rf"[\w{_ACCENTS}]+|[^\w\s]")
 
 
 @dataclass(frozen=True)
