@@ -10,6 +10,7 @@ import torch
 
 import objective_parts as parts
 import tiny
+from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.data.batching import BatchConfig, EpochBatches
 from jeoni.data.catalog import DataConfig, open_dataset
@@ -247,6 +248,14 @@ def test_a_decoder_without_an_end_gets_one() -> None:
 def test_mistakes(family: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make(family, **settings).encode(records(ROWS))
+
+
+@pytest.mark.parametrize("name", ["source", "target", "references"])
+def test_a_template_names_a_column(name: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"task.{name}: names of columns stand in braces: {{summary}}"
+    ):
+        parse(TextToTextConfig, {name: "summary"}, where="run.yaml", within="task")
 
 
 def test_no_accepted_answer() -> None:

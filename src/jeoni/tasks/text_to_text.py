@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
@@ -64,6 +64,13 @@ class TextToTextConfig(Config):
     length_penalty: float = 1.0
     metric: TextMetric = "squad_v1"
     units: Units = "words"
+
+    @field_validator("source", "target", "references")
+    @classmethod
+    def _names_a_column(cls, template: str | None) -> str | None:
+        if template is not None and not _templates.places(template):
+            raise ValueError(f"names of columns stand in braces: {{{template}}}")
+        return template
 
 
 @dataclass(frozen=True)
