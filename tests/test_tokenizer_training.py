@@ -14,6 +14,7 @@ import zstandard
 
 import tokenizer_samples as samples
 from jeoni.base.errors import UserError
+from jeoni.text import unigram
 from jeoni.text.corpus import Corpus
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.training import train, train_wordpiece
@@ -126,12 +127,23 @@ def test_a_generator_will_do() -> None:
         ({"kind": "unigram", "vocab_size": 5}, "leaves 0 tokens"),
         ({"kind": "syllable", "plain": True}, "jamo"),
         ({"kind": "words", "texts": []}, "no text"),
+        ({"kind": "jamo", "texts": ["\u200b", "\x01"]}, "no letter in the text"),
     ],
 )
 def test_mistakes(settings: dict[str, object], message: str) -> None:
     arguments = {"texts": LINES, "vocab_size": 300} | settings
     with pytest.raises(UserError, match=message):
         train(**arguments)  # type: ignore[arg-type]
+
+
+def test_frequent_words_are_counted_though_the_table_was_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unigram, "_MOST_WORDS", 8)
+    early = [f"early{n}" for n in range(8) for _ in range(2 + n // 4)]
+    counts = unigram.count_words([*early, *["late"] * 50, *(f"once{n}" for n in range(7))])
+    assert counts["late"] >= 48
+    assert len(counts) <= 8
 
 
 # --- files ---

@@ -166,6 +166,8 @@ def _lesson(
     for char in [c for c in counts if c.isspace() or not c.isprintable() or c == "▁"]:
         del counts[char]
     kept = _frequent(counts, coverage, room // kind.characters if kind.characters else 0)
+    if kind.characters and not kept:
+        raise UserError("there is no letter in the text to learn from", hint="is it text?")
     dropped = str.maketrans(dict.fromkeys(counts.keys() - set(kept), " "))
 
     def lines() -> Iterator[str]:

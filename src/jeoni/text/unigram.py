@@ -19,19 +19,28 @@ Ints = npt.NDArray[np.int64]
 
 LONGEST = 16  # characters of a piece
 _WORD = 32  # longer words are learned from in parts
-_MOST_WORDS = 4_000_000  # counted at a time; beyond, those seen once so far are forgotten
+_MOST_WORDS = 4_000_000  # counted at a time; beyond, the rarest so far are forgotten
 _MOST_CHARACTERS = 4_000_000  # of different words that are learned from, the most frequent first
 _SHRINK = 0.75  # of the pieces that stay in a round
 _SEEDS = 20  # candidates for each piece that is wanted
 
 
 def count_words(words: Iterable[str]) -> Counter[str]:
-    """How often each word occurs; bounded, so that words seen once are lost from very long texts."""
+    """How often each word occurs; bounded, so that rare words are lost from very long texts."""
     counts: Counter[str] = Counter()
     for word in words:
         counts[word] += 1
         if len(counts) > _MOST_WORDS:
-            counts = Counter({word: n for word, n in counts.items() if n > 1})
+            counts = _halved(counts)
+    return counts
+
+
+def _halved(counts: Counter[str]) -> Counter[str]:
+    """Half of the most, the more frequent: a table that stays full forgets each new word at once."""
+    least = 1
+    while len(counts) > _MOST_WORDS // 2:
+        least += 1
+        counts = Counter({word: n for word, n in counts.items() if n >= least})
     return counts
 
 

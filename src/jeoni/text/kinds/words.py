@@ -1,6 +1,5 @@
 """Words: cut at blanks and around each punctuation mark; for static vectors and ELMo."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,7 @@ from jeoni.text import spec, vocab_files
 from jeoni.text.kind import Kind, Lesson
 from jeoni.text.recipes import Recipe
 from jeoni.text.spec import JSON, clean, pipeline
-
-_MOST_COUNTED = 5_000_000  # words; beyond, those seen once so far are forgotten
+from jeoni.text.unigram import count_words
 
 
 def _pipeline(options: Mapping[str, Any]) -> JSON:
@@ -25,11 +23,9 @@ def model(vocab: Mapping[str, int], unk: str) -> JSON:
 
 def _learn(lesson: Lesson) -> JSON:
     words = spec.rust({"pre_tokenizer": {"type": "BertPreTokenizer"}}).pre_tokenizer
-    counts: Counter[str] = Counter()
-    for text in lesson.texts():
-        counts.update(word for word, _ in words.pre_tokenize_str(text))
-        if len(counts) > _MOST_COUNTED:
-            counts = Counter({word: n for word, n in counts.items() if n > 1})
+    counts = count_words(
+        word for text in lesson.texts() for word, _ in words.pre_tokenize_str(text)
+    )
     ranked: Sequence[str] = sorted(counts, key=lambda word: (-counts[word], word))
     return model(lesson.number(ranked), lesson.unk)
 
