@@ -255,3 +255,11 @@ def test_json_that_is_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.json.*: not"):
         read_json(tmp_path / "x.json")
+
+
+def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
+    """Were it replaced, who may write to its folder (root, in a container) would have none any more."""
+    (tmp_path / "null").symlink_to("/dev/null")
+    write_text(tmp_path / "null", "x")
+    assert (tmp_path / "null").is_char_device()
+    assert [path.name for path in tmp_path.iterdir()] == ["null"]

@@ -133,3 +133,9 @@ def test_from_the_shell(jeoni: Run, models: dict[str, Path], tmp_path: Path) -> 
     assert len(json.loads(done.out)["tags"]) == 3
     wrong = jeoni("predict", "--model", str(models["words"]), f"data.test={path}")
     user_error(wrong, "no column 'tokens'", "columns: body")
+
+
+@pytest.mark.parametrize("verb", [evaluate, predict])
+def test_a_folder_to_write_to_is_refused_before_all_work(verb: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder\n.*for example"):
+        verb("no model there", {"test": "no file there"}, out=tmp_path)

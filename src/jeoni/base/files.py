@@ -104,8 +104,12 @@ def _unzstd(source: IO[bytes]) -> Iterator[bytes]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place, fsynced, when the block ends well.
 
-    If the block fails, or the process dies in it, ``path`` stays as it was.
+    If the block fails, or the process dies in it, ``path`` stays as it was. A device or a pipe
+    (``/dev/null``, ``/dev/stdout``) is no file that another can take the place of: it is written to.
     """
+    if path.parent == Path("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -136,6 +140,16 @@ def making(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_no_folder(path: Path, example: str) -> None:
+    """See that a file can be called so: before the work whose result is to be written.
+
+    Raises:
+        UserError: it is a folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", hint=f"give a file, for example {example}")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from jeoni.base import runtime
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
-from jeoni.base.files import named_problems, write_json
+from jeoni.base.files import check_no_folder, named_problems, write_json
 from jeoni.data.catalog import DataConfig, Dataset, open_dataset
 from jeoni.data.kinds import KINDS
 from jeoni.data.remembered import trusted
@@ -56,6 +56,8 @@ def evaluate(
         that are means over examples or functions of sums over them, and ``notes``: what had to be done to
         the examples, counted; ``skipped``: what was passed over, if anything was.
     """
+    if out is not None:
+        check_no_folder(Path(out), "scores.json")
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
     if dataset.unlabeled(split):
@@ -82,11 +84,8 @@ def evaluate(
         **({"skipped": skipped} if skipped else {}),
     }
     if out is not None and first:
-        path = Path(out)
-        if path.is_dir():
-            raise UserError(f"{path} is a folder", hint="give a file, for example scores.json")
-        with named_problems(path, "give another file with --out"):
-            write_json(path, summary)
+        with named_problems(Path(out), "give another file with --out"):
+            write_json(Path(out), summary)
     return summary
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jeoni.base.files import named_problems, write_text
+from jeoni.base.files import check_no_folder, named_problems, write_text
 from jeoni.evaluation import runner
 from jeoni.models.model import Model
 from jeoni.recipes import examples
@@ -39,6 +39,8 @@ def predict(
     Returns:
         For each example where it stands, and what the task predicts.
     """
+    if out is not None:
+        check_no_folder(Path(out), "predictions.jsonl")
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
     encoded = examples.encode(chosen, dataset, split, labeled=False)

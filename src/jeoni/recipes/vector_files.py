@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import replacing
+from jeoni.base.files import check_no_folder, replacing
 from jeoni.serving.words import Text, Vectors
 
 
@@ -129,8 +129,7 @@ def writer(path: Path) -> type[Writer]:
     Raises:
         UserError: nothing does, or it is a folder.
     """
-    if path.is_dir():
-        raise UserError(f"{path} is a folder", hint="give a file, for example vectors.parquet")
+    check_no_folder(path, "vectors.parquet")
     if path.suffix not in WRITERS:
         raise UserError(f"{path}: vectors are written to {' or '.join(WRITERS)}")
     return WRITERS[path.suffix]
