@@ -139,3 +139,14 @@ def test_models_list(jeoni: Run) -> None:
     assert found["electra-small-discriminator"]["family"] == "electra"
     plain = jeoni("models", "list").out
     assert all(name in plain for name in found)
+
+
+def test_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of a user's text is taken for markup, in a cell, a heading or the title."""
+    from jeoni.cli import show
+
+    texts = [":heart:", "back\\", "[red]a[/red]", "[/x]"]
+    show.table("of [/a]", ("[dev]",), [(text,) for text in texts])
+    out = capsys.readouterr().out
+    assert all(text in out for text in (*texts, "of [/a]", "[dev]"))
+    assert "\\\\" not in out

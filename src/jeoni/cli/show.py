@@ -11,19 +11,21 @@ LONGEST_NAME = 30
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False
 ) -> None:
-    """A table; numbers flush right."""
+    """A table; numbers flush right. What looks like rich's markup, or an emoji's name, is text."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    view = Table(title=title or None, title_justify="left", header_style="bold")
+    named = Text(title, "table.title") if title else None
+    view = Table(title=named, title_justify="left", header_style="bold")
     for number, name in enumerate(columns):
         numeric = all(_numeric(row[number]) for row in rows)
         # Names are copied from here: those of usual length stay whole.
         whole = number == 0 and all(len(cell(row[0])) <= LONGEST_NAME for row in rows)
         side: Literal["left", "right"] = "right" if numeric else "left"
-        view.add_column(name, justify=side, overflow="fold", no_wrap=whole)
+        view.add_column(Text(name), justify=side, overflow="fold", no_wrap=whole)
     for row in rows:
-        view.add_row(*(cell(value) for value in row))
+        view.add_row(*(Text(cell(value)) for value in row))
     console = Console(stderr=err)
     if not console.is_terminal:
         console = Console(stderr=err, width=120)
@@ -40,9 +42,7 @@ def cell(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
-    from rich.markup import escape
-
-    return escape(str(value))
+    return str(value)
 
 
 def quantity(value: float, unit: str = "") -> str:
