@@ -14,8 +14,8 @@ import zstandard
 
 import tokenizer_samples as samples
 from jeoni.base.errors import UserError
+from jeoni.data.prepare.document_lines import DocumentLines
 from jeoni.text import unigram
-from jeoni.text.corpus import Corpus
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.text.training import train, train_wordpiece
 from tokenizer_samples import ALL
@@ -154,7 +154,7 @@ def test_corpus_of_many_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("하나", encoding="utf-8")
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress("넷\n".encode()))
     (tmp_path / "d.txt.zst").write_bytes(zstandard.compress("다섯\n".encode()))
-    corpus = Corpus([tmp_path / "*.txt", tmp_path / "c.txt.gz", f"{tmp_path}/d*"])
+    corpus = DocumentLines([tmp_path / "*.txt", tmp_path / "c.txt.gz", f"{tmp_path}/d*"])
     assert list(corpus) == ["하나", "둘", "셋", "넷", "다섯"]
     assert list(corpus) == list(corpus), "it can be gone through again"
 
@@ -162,19 +162,19 @@ def test_corpus_of_many_files(tmp_path: Path) -> None:
 def test_long_lines_come_in_parts(tmp_path: Path) -> None:
     text = "가나다 " * 100_000
     (tmp_path / "long.txt").write_text(text, encoding="utf-8")
-    parts = list(Corpus([tmp_path / "long.txt"]))
+    parts = list(DocumentLines([tmp_path / "long.txt"]))
     assert max(map(len, parts)) <= 1 << 16
     assert "".join("".join(parts).split()) == "".join(text.split())
 
 
 def test_sample_is_even_and_repeatable(tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text("".join(f"{n}\n" for n in range(10_000)))
-    corpus = Corpus([tmp_path / "n.txt"], sample=500)
+    corpus = DocumentLines([tmp_path / "n.txt"], sample=500)
     drawn = [int(line) for line in corpus]
     assert len(set(drawn)) == 500
     assert 4_500 < sum(drawn) / 500 < 5_500
     assert drawn == [int(line) for line in corpus]
-    assert len(list(Corpus([tmp_path / "n.txt"], sample=20_000))) == 10_000
+    assert len(list(DocumentLines([tmp_path / "n.txt"], sample=20_000))) == 10_000
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,7 @@ def test_sample_is_even_and_repeatable(tmp_path: Path) -> None:
             gzip.compress(b"abc" * 1000, mtime=0)[:-20],
             r"cut\.txt\.gz: damaged or cut off",
         ),
+        ("half.txt", "한국\n한".encode()[:-1], r"half\.txt, line 2: not UTF-8"),
         (".", None, "is a folder"),
     ],
 )
@@ -197,7 +198,7 @@ def test_files_that_cannot_be_read(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        list(Corpus([tmp_path / name]))
+        list(DocumentLines([tmp_path / name]))
 
 
 def test_wordpiece_knows_every_character_wherever_it_is() -> None:

@@ -46,7 +46,7 @@ def train(
 
     Args:
         texts: strings, in any number. They are gone through twice; what can be gone through only
-            once (a generator) is held in memory. See ``jeoni.text.corpus.Corpus`` for files.
+            once (a generator) is held in memory. Of files: ``jeoni.data.prepare.document_lines``.
         kind: one of ``KINDS``.
         vocab_size: entries of the vocabulary, at most, special tokens included.
         like: the published tokenizer whose special tokens, template and files it gets: a short name

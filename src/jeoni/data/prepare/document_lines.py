@@ -1,20 +1,26 @@
 """Lines of documents, whatever files they are in: what a vocabulary is learned from."""
 
+import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from jeoni.base.progress import progress
 from jeoni.data.prepare import sources
 from jeoni.data.prepare.settings import PrepareConfig
-from jeoni.text.corpus import Corpus
 
 
-class DocumentLines(Corpus):
+class DocumentLines:
     """Lines of plain text, and of the texts in JSON lines, tables, parquet and data sets of the hub.
 
+    In the order of the files, without holding them in memory; may be gone through again and again. Lines
+    longer than 64 KiB come in parts. Blank lines are left out.
+
     Args:
-        names: files, patterns, or ``hf:NAME[:CONFIG[:SPLIT]]``.
+        names: files (also ``.gz``, ``.zst``), patterns such as ``texts/*.txt.zst``, or
+            ``hf:NAME[:CONFIG[:SPLIT]]``.
         text_column: where the text is, in all but plain text.
-        sample, show: see ``Corpus``.
+        sample: at most so many lines, drawn evenly from all files; always the same ones.
+        show: show progress on stderr.
 
     Raises:
         UserError: no such file; when it is gone through, no such column, or text that is not UTF-8.
@@ -22,18 +28,37 @@ class DocumentLines(Corpus):
 
     def __init__(
         self,
-        names: Sequence[str],
+        names: Sequence[str | Path],
         *,
         text_column: str = "text",
         sample: int | None = None,
         show: bool = False,
     ) -> None:
-        self.inputs = sources.inputs(names)
-        paths = [source.path for source in self.inputs if source.path is not None]
-        super().__init__(paths, sample=sample, show=show)
+        inputs = tuple(map(str, names))
+        self.inputs = sources.inputs(inputs)
+        self.sample, self.show = sample, show
         self.config = PrepareConfig(
-            inputs=tuple(names), tokenizer="", text_column=text_column, score_column=None
+            inputs=inputs, tokenizer="", text_column=text_column, score_column=None
         )
+        self._drawn: list[str] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        if self.sample is None:
+            yield from self._lines()
+            return
+        if self._drawn is None:
+            self._drawn = self._draw(self.sample)
+        yield from self._drawn
+
+    def _draw(self, size: int) -> list[str]:
+        """Vitter's algorithm R: each line is drawn with the same probability."""
+        generator, drawn = random.Random(0), list[str]()
+        for number, line in enumerate(self._lines()):
+            if number < size:
+                drawn.append(line)
+            elif (place := generator.randrange(number + 1)) < size:
+                drawn[place] = line
+        return drawn
 
     def _lines(self) -> Iterator[str]:
         total = sum(source.size for source in self.inputs)

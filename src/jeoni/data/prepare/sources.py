@@ -1,6 +1,7 @@
 """From files to documents, in portions, without holding more than one portion in memory."""
 
 import codecs
+import glob
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from jeoni.data.prepare import hub
 from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.data.readers import FORMATS, ending, read
 from jeoni.data.record import Record
-from jeoni.text.corpus import Corpus
 
 PORTION = 1 << 19  # characters of documents that are handled together
 LONGEST_DOCUMENT = 1 << 19  # characters; longer ones are cut
@@ -85,9 +85,22 @@ def inputs(names: Sequence[str]) -> list[Input]:
         if name.startswith(hub.PREFIX):
             found.append(Input(name, None, hub.size(name), ""))
             continue
-        for path in Corpus([name]).paths:
+        for path in _paths(name):
             found.append(Input(str(path), path, path.stat().st_size, _ends(path)))
     return found
+
+
+def _paths(name: str) -> list[Path]:
+    """A file, or those that a pattern fits."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", hint=f"name its files: '{path}/*.txt'")
+    if path.exists():
+        return [path]
+    found = sorted(glob.glob(str(path), recursive=True))
+    if not found:
+        raise UserError(f"no file {name}", hint=f"looked in {Path().resolve()}")
+    return [Path(one) for one in found if Path(one).is_file()]
 
 
 def _ends(path: Path) -> str:
