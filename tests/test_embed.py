@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -223,6 +224,15 @@ def test_mistakes_are_told(
     assert done.status == 2
     assert what in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a"]}), path)
+    with pytest.raises(UserError, match=r"a\.parquet is a file that is read"):
+        recipe.embed_file(tiny.model(), path, path)
+    assert pq.read_table(path).column_names == ["text"]
 
 
 def test_no_such_way() -> None:

@@ -139,3 +139,15 @@ def test_from_the_shell(jeoni: Run, models: dict[str, Path], tmp_path: Path) -> 
 def test_a_folder_to_write_to_is_refused_before_all_work(verb: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a folder\n.*for example"):
         verb("no model there", {"test": "no file there"}, out=tmp_path)
+
+
+@pytest.mark.parametrize("verb", [evaluate, predict])
+def test_what_is_read_is_not_written_over(
+    verb: Any, models: dict[str, Path], tmp_path: Path
+) -> None:
+    path = Path(write(tmp_path / "x.jsonl", {"text": "a film", "label": tiny.LABELS[0]}))
+    before = path.read_bytes()
+    data = {"test": str(path)}
+    with pytest.raises(UserError, match=r"x\.jsonl is a file that is read"):
+        verb(models["classification"], data, split="test", out=tmp_path / "." / "x.jsonl")
+    assert path.read_bytes() == before

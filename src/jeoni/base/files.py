@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -150,6 +150,16 @@ def check_no_folder(path: Path, example: str) -> None:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder", hint=f"give a file, for example {example}")
+
+
+def check_not_read(path: Path, read: Iterable[Path]) -> None:
+    """See that what is written does not take the place of what it is made from.
+
+    Raises:
+        UserError: ``path`` is one of the files that are read.
+    """
+    if path.exists() and any(path.samefile(other) for other in read if other.exists()):
+        raise UserError(f"{path} is a file that is read", hint="give another file with --out")
 
 
 @contextlib.contextmanager

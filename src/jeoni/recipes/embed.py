@@ -6,7 +6,7 @@ from typing import Any
 
 from jeoni.base import runtime
 from jeoni.base.errors import UserError
-from jeoni.base.files import named_problems, replacing
+from jeoni.base.files import check_not_read, named_problems, replacing
 from jeoni.base.progress import progress
 from jeoni.data.readers import read
 from jeoni.data.record import Record
@@ -65,6 +65,7 @@ def embed_file(
     """
     path = Path(file)
     kind = writer(Path(out))
+    check_not_read(Path(out), [path])
     total = sum(1 for _ in _texts(path, text, format))
     loaded = model if isinstance(model, Model) else hub.load(model, family=family)
     loaded.to(runtime.device(device))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from jeoni.base import runtime
 from jeoni.base.config import parse
 from jeoni.base.errors import UserError
-from jeoni.base.files import check_no_folder, named_problems, write_json
+from jeoni.base.files import check_no_folder, check_not_read, named_problems, write_json
 from jeoni.data.catalog import DataConfig, Dataset, open_dataset
 from jeoni.data.kinds import KINDS
 from jeoni.data.remembered import trusted
@@ -60,6 +60,8 @@ def evaluate(
         check_no_folder(Path(out), "scores.json")
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
+    if out is not None:
+        check_not_read(Path(out), (path for s in dataset.sources.values() for path in s.paths))
     if dataset.unlabeled(split):
         raise UserError(
             f"dataset {dataset.name!r}: its {split} has no labels",

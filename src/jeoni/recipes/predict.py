@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jeoni.base.files import check_no_folder, named_problems, write_text
+from jeoni.base.files import check_no_folder, check_not_read, named_problems, write_text
 from jeoni.evaluation import runner
 from jeoni.models.model import Model
 from jeoni.recipes import examples
@@ -43,6 +43,8 @@ def predict(
         check_no_folder(Path(out), "predictions.jsonl")
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
+    if out is not None:
+        check_not_read(Path(out), (path for s in dataset.sources.values() for path in s.paths))
     encoded = examples.encode(chosen, dataset, split, labeled=False)
     examples.tell(dataset)
     found = runner.predict(chosen, encoded, precision="fp32")
