@@ -15,13 +15,14 @@ from jeoni.base.errors import UserError
 from jeoni.models import hub
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
-from jeoni.serving.predictor import Predictor, answer, classify
+from jeoni.serving.predictor import Predictor, answer, classify, task_of
+from jeoni.tasks._find import find
 from shell import Run
 
 SOURCE = '''
 from dataclasses import replace
 
-from jeoni.tasks import classification, span_qa
+from jeoni.tasks import classification, multiple_choice, regression, span_qa
 from jeoni.tasks._task import TaskType
 
 
@@ -60,6 +61,16 @@ class Strange(classification.Classification):
         return []
 
 
+class Rated(regression.Regression):
+    pass
+
+
+class Chosen(multiple_choice.MultipleChoice):
+    pass
+
+
+RATED = replace(regression.TASK, task=Rated)
+CHOSEN = replace(multiple_choice.TASK, task=Chosen)
 BASE, SPAN = classification.TASK, span_qa.TASK
 LOUD = TaskType(BASE.config, Loud, BASE.from_data, "mine")
 FIRST = TaskType(SPAN.config, First, SPAN.from_data, "mine")
@@ -230,3 +241,17 @@ def test_on_the_command_line(
     assert f"--task {module}:FIRST" in result.err
     result = jeoni("answer", "--model", str(first.folder), *question, "--task", f"{module}:FIRST")
     assert json.loads(result.out)["text"] == "Seoul"
+
+
+@pytest.mark.parametrize("name", ["RATED", "CHOSEN"])
+def test_a_head_with_one_output_is_its_own(name: str, module: str, tmp_path: Path) -> None:
+    """Those of regression and of multiple choice look alike: neither takes the other's."""
+    path = f"{module}:{name}"
+    kind = find(path)
+    task = kind.task(model=tiny.model(), config=kind.config())
+    task.model.settings = {**task.settings(), "task": path}
+    task.model.save(tmp_path)
+    again = task_of(hub.load(tmp_path), path, {})
+    assert not again.model.fresh
+    other = find("multiple_choice" if name == "RATED" else "regression")
+    assert other.task(model=hub.load(tmp_path), config=other.config()).model.fresh

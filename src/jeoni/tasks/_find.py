@@ -55,6 +55,13 @@ def ours(name: str) -> str | None:
     return name if ":" not in name else next(iter(_bases(find(name))), None)
 
 
+def made_from(named: str, name: str) -> bool:
+    """Whether a task type is this one of ours, or the user's own made from it; imports nothing of his."""
+    if ":" not in named:
+        return named == name
+    return named.partition(":")[0] in sys.modules and name in _bases(find(named))
+
+
 def _bases(kind: TaskType) -> list[str]:
     known = {name: find(name).task for name in lookup.names(FOLDER)}
     return [name for name, task in known.items() if issubclass(kind.task, task)]

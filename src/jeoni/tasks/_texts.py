@@ -23,6 +23,7 @@ from jeoni.data.record import Record, text_field
 from jeoni.models.heads import classification_head, language_model_head
 from jeoni.models.model import Model
 from jeoni.ops.vocabulary import vocabulary_loss
+from jeoni.tasks._find import made_from
 from jeoni.tasks._marks import marks
 from jeoni.tasks._task import Partial, Prediction, Task
 from jeoni.text.encoding import longest_first
@@ -238,7 +239,7 @@ def one_output(
     """
     model = task.model
     task.prepare()
-    same = model.settings.get("task", name) == name
+    same = made_from(model.settings.get("task", name), name)
     head = task.keep_head()
     if head is None or head.classes != 1 or not same:
         drawn = () if same else ("out.",)
