@@ -93,6 +93,7 @@ def generate(
         jeoni generate --model gpt2 - --stop "." --json < prompts.txt
     """
     from jeoni.cli import show
+    from jeoni.cli.classify import lines
     from jeoni.models.sampling import Settings
     from jeoni.serving.writer import asked, habits, writer
 
@@ -110,7 +111,7 @@ def generate(
     }
     settings = {name: value for name, value in settings.items() if value is not None}
     Settings.of(**settings)  # a mistake there is found before anything is loaded
-    texts = _lines(prompts)
+    texts = lines(prompts)
     if stream:
         _check_stream(texts, json)
     loaded = writer(model, device=device, precision=precision, family=family)
@@ -126,17 +127,6 @@ def generate(
         typer.echo(found[0].text)
     else:
         show.table("", ("prompt", "text"), [(text, f.text) for text, f in pairs])
-
-
-def _lines(prompts: list[str]) -> list[str]:
-    import sys
-
-    from jeoni.base.files import decode
-
-    if prompts != ["-"]:
-        return prompts
-    text = decode(sys.stdin.buffer.read(), "standard input")
-    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 def _check_stream(texts: list[str], json: bool) -> None:

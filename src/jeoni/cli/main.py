@@ -75,6 +75,7 @@ def _root(
 def run() -> None:
     """Entry point: a user's mistake is a message and exit status 2, an interrupt is 130.
 
+    (An interrupt outside of training, and a pipe whose reader has gone, are typer's: 130 and 1.)
     Of the processes that torchrun starts, the first one talks.
     """
     import logging
@@ -87,11 +88,6 @@ def run() -> None:
             app()
     except UserError as error:
         _leave(str(error), 2)
-    except KeyboardInterrupt:
-        _leave("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     except Exception as error:
         # The loop's own exception: named, not imported, so that --help needs no torch.
         if type(error).__name__ != "Interrupted":
