@@ -4,8 +4,8 @@
 
 Each row has the same number of tokens in sequences of one length. Paths alternate in rounds; a cell is
 the fastest round, the one that other work on the machine disturbed least. With one thread it is
-processor time, which other work hardly touches. ``FUSED_FROM`` in
-``jeoni/ops/attention.py`` come from this table, also written to ``benchmarks/results/attention.json``.
+processor time, which other work hardly touches. ``FUSED_FROM`` in ``jeoni/ops/attention.py`` comes from
+this table, also written to ``benchmarks/results/attention.json``.
 """
 
 import argparse

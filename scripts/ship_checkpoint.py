@@ -3,8 +3,7 @@
     python scripts/ship_checkpoint.py NAME RUN [RUN ...] --about "..." --licence "..."
 
 ``RUN`` are folders of ``jeoni pretrain``, each started from the one before; the last one's model is
-shipped, in bfloat16. The figures of the card are those that the runs wrote. Dropout, which pretraining on
-little compute does without, is set to what fine-tuning wants.
+shipped, in bfloat16. The figures of the card are those that the runs wrote.
 """
 
 import argparse
@@ -38,9 +37,9 @@ def stage(folder: Path) -> dict[str, Any]:
 def command(recipe: dict[str, Any], start: str) -> str:
     """The run as one would type it; folders as placeholders."""
     train = recipe["train"]
-    whole = all(recipe.get("head_start", {"": False}).values())
+    starts = recipe.get("head_start", {})
     given = {
-        "head_start": "true" if whole else None,
+        **{f"head_start.{part}": "true" for part, wanted in starts.items() if wanted},
         "length": recipe["length"],
         "train.hours": train.get("hours"),
         "train.steps": train.get("steps"),
