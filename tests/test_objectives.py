@@ -217,6 +217,17 @@ def test_pairs_are_combined_or_refused(
     assert losses_of(mix(batch).metrics) == set(pair)
 
 
+def test_two_of_the_same_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures go by the last name: one's count would be the other's."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module, name in (("own_masks", "masked_lm"), ("own_order", "sentence_order")):
+        line = f"from jeoni.objectives.{name} import OBJECTIVE\n"
+        (tmp_path / f"{module}.py").write_text(line)
+    with pytest.raises(UserError, match=r"two have the same name \(OBJECTIVE, OBJECTIVE\)"):
+        parts.mixture({"own_masks:OBJECTIVE": 1.0, "own_order:OBJECTIVE": 1.0}, parts.model())
+    parts.mixture({"own_masks:OBJECTIVE": 1.0, "sentence_order": 1.0}, parts.model())
+
+
 def losses_of(keys: Iterable[str]) -> set[str]:
     """The objectives that have losses among these figures."""
     return {name for name in parts.NAMES for key in keys if re.fullmatch(rf"{name}_\w*loss", key)}

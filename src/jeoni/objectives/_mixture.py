@@ -186,6 +186,10 @@ def parsed(chosen: Chosen) -> list[tuple[str, ObjectiveType, Config, float]]:
 
 def _check(parts: Sequence[tuple[str, Objective | type[Objective]]]) -> None:
     names = [name for name, _ in parts]
+    if len(set(names)) < len(names):  # (of package.module:NAME, figures have the NAME)
+        raise UserError(
+            f"objectives: two have the same name ({', '.join(names)})", hint="rename one"
+        )
     for name, objective in parts:
         if objective.alone and len(parts) > 1:
             raise UserError(f"objectives: {name} cannot be combined with others ({names})")
