@@ -121,24 +121,35 @@ def test_operations_of_bert_as_the_electra_paper_has_them() -> None:
 # Activations
 
 
-def saved_bytes(model: Model, lengths: tuple[int, ...]) -> int:
+class Saved(torch.autograd.graph.saved_tensors_hooks):
     """Bytes that autograd really keeps, each storage once, without the weights."""
-    kept: dict[int, int] = {}
-    alive: list[Any] = []
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
+    def __init__(self, model: Model) -> None:
+        self._kept: dict[int, int] = {}
+        self._alive: list[torch.Tensor] = []
+        self._weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        super().__init__(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights and tensor.dtype is not torch.int64:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)
+        if storage.data_ptr() not in self._weights and tensor.dtype is not torch.int64:
+            self._kept[storage.data_ptr()] = storage.nbytes()
+            self._alive.append(tensor)
         return tensor
 
+    @property
+    def bytes(self) -> int:
+        return sum(self._kept.values())
+
+
+def saved_bytes(model: Model, lengths: tuple[int, ...]) -> int:
+    """Of a backbone's forward pass."""
     batch = peers.draw_batch(lengths, model.spec, family=model.family.name)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+    saved = Saved(model)
+    with saved:
         out = model.backbone(batch)
     assert out.requires_grad
-    return sum(kept.values())
+    return saved.bytes
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -173,9 +184,20 @@ def test_activations_of_a_decoder_are_as_published() -> None:
 
 
 def test_the_vocabulary_layer_keeps_its_share() -> None:
-    model, how = model_of(GPT, "language_model"), Kept(length=2048)
-    head = activations(model, how) - cost.kept_bytes(model.backbone, how)
-    assert head == 4 * 50257 + 2 * 1024
+    """A row for each token, and no logits: what is kept besides does not grow with the tokens."""
+    spec = replace(GPT, vocab=300, hidden=64, width=64, heads=2, layers=1, positions=96)
+    model = model_of(spec, "language_model").to_empty(device="cpu").train()
+    how, head = Kept(length=96, bytes=4), model.heads["language_model"]
+    words = model.backbone.embeddings.words.weight
+    found = []
+    for count in (96, 192):
+        hidden = torch.zeros(count, 64, requires_grad=True)
+        saved = Saved(model)
+        with saved:
+            head.loss(hidden, words, torch.zeros(count, dtype=torch.int64))  # type: ignore[operator]
+        found.append(saved.bytes)
+    estimate = activations(model, how) - cost.kept_bytes(model.backbone, how)
+    assert found[1] - found[0] == 96 * estimate == 96 * 4 * 64
 
 
 # Keys and values

@@ -275,9 +275,9 @@ def activations(model: Model, how: Kept) -> float:
     total = cost.kept_bytes(model.backbone, how)
     for kind, head in model.heads.items():
         share = _share(kind, how.length)
-        # The logarithms of the probabilities stay, in float32; so does the product's input.
-        vocabulary = FP32 * model.spec.vocab + how.bytes * model.spec.width
-        total += share * (cost.kept_bytes(head, how) + (vocabulary if kind in VOCABULARY else 0))
+        # Of the product with the table only the gradient of its input stays (ops/vocabulary.py).
+        vocabulary = how.bytes * model.spec.width if kind in VOCABULARY else 0
+        total += share * (cost.kept_bytes(head, how) + vocabulary)
     return total
 
 
