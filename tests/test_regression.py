@@ -127,6 +127,12 @@ def test_a_fresh_head_starts_at_the_mean(tmp_path: Path, model: Model) -> None:
     make(peers.reader("gpt2"), start=2.5)  # whose head has no bias
 
 
+@pytest.mark.parametrize(("start", "bias"), [(99.0, 2), (-1.0, 0)])
+def test_a_fresh_head_starts_at_the_logarithm(model: Model, start: float, bias: float) -> None:
+    fresh = make(model, start=start, log=True).model
+    assert fresh.heads["classification"].out.bias.tolist() == [bias]
+
+
 def test_sections(model: Model) -> None:
     task = make(model)
     encoded = task.encode(tiny.labeled(PAIRS))
@@ -203,6 +209,8 @@ def test_counts_are_learned_as_logarithms(model: Model) -> None:
     assert scores.values["mean_absolute_error"] == pytest.approx(1 / 3)
     assert list(scores.per_example) == pytest.approx([0, -1, 0])
     assert task.combine(encoded, [1e6] * 3)[0].value < float("inf")
+    lowest = task.score(encoded, task.combine(encoded, [-20.0, 2.0, 3.0]))  # as untrained heads may
+    assert lowest.per_example[0] == pytest.approx(-15, abs=0.01)
     for threshold, f1 in ((3.0, 1), (50.0, 2 / 3), (-2.0, 1)):  # a number as data have it
         there = make(model, log=True, threshold=threshold).score(encoded, found)
         assert there.values["f1"] == pytest.approx(f1)
@@ -217,7 +225,7 @@ def test_counts_are_learned_as_logarithms(model: Model) -> None:
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        ([0, 3, 99, 999999], {"start": pytest.approx(2.151, abs=1e-3), "log": True}),
+        ([0, 3, 99, 999999], {"start": pytest.approx(10**2.1505 - 1, rel=1e-3), "log": True}),
         ([0, 3, 5], {"start": pytest.approx(8 / 3)}),
         ([-1, 3, 99999], {"start": pytest.approx(100001 / 3)}),
     ],
@@ -241,7 +249,9 @@ def test_a_sample_is_learned_as_all_data_are(tmp_path: Path) -> None:
     assert max(sample) < 10
     found = from_data(dataset)
     assert found["log"] is True
-    assert found["start"] == pytest.approx(sum(math.log10(1 + n) for n in sample) / 3)
+    assert math.log10(1 + found["start"]) == pytest.approx(
+        sum(math.log10(1 + n) for n in sample) / 3
+    )
 
 
 def test_large_numbers_are_written_out(model: Model) -> None:

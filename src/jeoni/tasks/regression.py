@@ -34,6 +34,7 @@ from jeoni.tasks._texts import JudgedConfig, TextTask, judged_features, one_outp
 SHOWN = 12
 FAR = 100
 HIGHEST = 300.0  # as a power of ten, a float can still hold it
+LOWEST = -15.0  # a power of ten that is not lost beside 1
 
 
 class RegressionConfig(JudgedConfig):
@@ -43,8 +44,9 @@ class RegressionConfig(JudgedConfig):
         threshold: from here on a number counts as "yes" in the binary view (KLUE STS: 3 of 5), a number
             as data have it, whatever ``log`` is; None for no such view.
         metric: the figure that counts; the data set gives it if this does not.
-        start: what a fresh head says of everything before training; by default the mean of the training
-            data, which is a long way for small steps from 0.
+        start: what a fresh head says of everything before training, a number as data have it; by default
+            the mean of the training data (of logarithms, where those are learned), which is a long way for
+            small steps from 0.
         log: learn, and score, ``log10(1 + number)``; by default of counts that span orders of magnitude
             (none below 0, the highest ``FAR`` times the one in the middle), whose largest would be all
             that squared errors see.
@@ -80,8 +82,10 @@ class Regression(TextTask[float, NumberPrediction]):
             self._without_head()
             return
         # Of both orders, two outputs are added up.
-        start = self.config.start / (1 + self.config.both_orders)
-        one_output(self, "regression", seed, start=start)
+        start = self.config.start
+        if self.config.log:
+            start = math.log10(1 + max(start, 0.0))
+        one_output(self, "regression", seed, start=start / (1 + self.config.both_orders))
 
     def _without_head(self) -> None:
         config = self.config
@@ -140,9 +144,9 @@ class Regression(TextTask[float, NumberPrediction]):
         return values
 
     def combine(self, encoded: Encoded, partials: Sequence[float]) -> list[NumberPrediction]:
-        """As they are: nothing is clipped."""
+        """As they are; logarithms as far as floats can hold their numbers."""
         if self.config.log:
-            partials = [10 ** min(value, HIGHEST) - 1 for value in partials]
+            partials = [10 ** min(max(value, LOWEST), HIGHEST) - 1 for value in partials]
         return [NumberPrediction(value) for value in partials]
 
     def _learned(self, predictions: Sequence[NumberPrediction]) -> NDArray[np.float64]:
@@ -257,7 +261,7 @@ def from_data(dataset: Dataset) -> dict[str, Any]:
     labels = [label_number(record) for record in dataset.split("train")]
     if not _of_magnitudes(dataset):
         return {"metric": dataset.metric, "start": statistics.fmean(labels)}
-    start = statistics.fmean(math.log10(1 + label) for label in labels)
+    start = 10 ** statistics.fmean(math.log10(1 + label) for label in labels) - 1
     return {"metric": dataset.metric, "start": start, "log": True, "threshold": None}
 
 
