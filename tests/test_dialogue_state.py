@@ -199,6 +199,7 @@ def test_values_that_the_model_does_not_know(start: Model, tmp_path: Path) -> No
         make(start, values=("a-b-c",)).encode(rows)
     with pytest.raises(UserError, match="need the values of each slot"):
         make(start, values=None)
+    assert make(start, values=("a-b-none", "a-b-c")).values == {"a-b": ("none", "c")}
 
 
 # The model

@@ -72,7 +72,7 @@ def by_slot(parts: Iterable[str]) -> Values:
     for part in parts:
         slot, value = split(part, "task.values")
         found.setdefault(slot, []).append(value)
-    return {slot: (NONE, *dict.fromkeys(values)) for slot, values in found.items()}
+    return {slot: tuple(dict.fromkeys((NONE, *values))) for slot, values in found.items()}
 
 
 def meanings(model: Model, texts: Sequence[str]) -> Tensor:
