@@ -60,6 +60,17 @@ def test_predictions_do_not_depend_on_the_batches(
     assert len(once) == len(encoded.records)
 
 
+def test_a_model_that_says_nothing_is_not_scored(ready: tuple[Task[Any, Any], Encoded]) -> None:
+    """Every example would get the first label, or the first words."""
+    task, encoded = ready
+    with torch.no_grad():
+        for parameter in task.model.backbone.parameters():
+            parameter.fill_(torch.nan)
+    for verb in (predict, evaluate):
+        with pytest.raises(UserError, match=r"not a number(?s:.*)train\.lr"):
+            verb(task, encoded, show=False)
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 50, 8192])
 def test_loss_is_the_mean_over_all(
     ready: tuple[Task[Any, Any], Encoded], batch_tokens: int

@@ -60,7 +60,8 @@ def predict(
         on_loss: gets sum and count of every batch's loss, where there are targets.
 
     Raises:
-        UserError: ranks cannot share what a task of the user's own keeps of a sequence.
+        UserError: the model gives NaN; or ranks cannot share what a task of the user's own keeps of a
+            sequence.
     """
     keep_freed_memory()
     model = task.model
@@ -101,6 +102,12 @@ def _output(
     # Decoding, too: a task that writes does so there.
     with autocast(precision, task.model.device):
         logits = task.logits(batch)
+        if logits.isnan().any():  # of which most tasks would make an answer, the first there is
+            raise UserError(
+                "what the model says is not a number (NaN)",
+                hint="if it was just trained: a lower train.lr, a longer train.warmup, or "
+                "train.precision=fp32, in another folder",
+            )
         if loss and batch.targets:
             value = task.loss(logits, batch)
             found = (float(value.total), value.count)
