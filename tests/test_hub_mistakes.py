@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import peers
 from jeoni.base.errors import UserError
 from jeoni.models import hub
 from jeoni.models.heads import build_head
+from jeoni.models.tensors import stored
 from jeoni.models.where import resolve
 from peers import WEIGHTS, assert_same_outputs, edit_config, edit_weights, read_to_end
 
@@ -103,6 +105,24 @@ def test_cut_off_weights(folder: Path, file: str, share: float) -> None:
     (folder / file).write_bytes(content[: int(len(content) * share)])
     with pytest.raises(UserError, match=file):
         hub.load(folder)
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=str)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_pickles_with_wrong_bytes(folder: Path, options: dict[str, Any]) -> None:
+    """Whatever is wrong: an error of the user's, or other numbers."""
+    path = to_pickle(folder, {"weight": torch.ones(3, 4), "bias": torch.zeros(2)}, **options)
+    whole, chance = path.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(whole))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            stored(folder)
+        except UserError:
+            refused += 1
+    assert refused > 50
 
 
 def test_no_weights(folder: Path) -> None:

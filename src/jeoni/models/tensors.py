@@ -102,7 +102,7 @@ def _pickled(path: Path) -> dict[str, Tensor]:
             f"{path}: refused: the file is no plain dictionary of tensors, loading it would run code",
             hint="convert it to safetensors where you trust it (a few bytes from git: git lfs pull)",
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # torch's reader has many
         raise UserError(f"{path}: damaged: {str(error) or 'it is cut off'}") from None
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise UserError(f"{path}: not a dictionary of tensors")
