@@ -90,6 +90,7 @@ def test_no_farther_than_the_positions() -> None:
         ("😀", "The bridge 다리 "),
         ("absent", WORDS),
         (".", WORDS[:-1]),
+        (None, WORDS),
     ],
 )
 def test_stop_texts(stop: Any, right: str) -> None:

@@ -62,8 +62,8 @@ class Settings:
         for name in values:
             if name not in names:
                 raise UserError(f"generation has no setting {name!r}", hint=suggest(name, names))
-        stop = values.get("stop", ())
-        values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+        stop = values.get("stop") or ()
+        values["stop"] = tuple(stop) if isinstance(stop, list | tuple | set) else (stop,)
         if isinstance(values.get("seed"), list | range):
             values["seed"] = tuple(values["seed"])
         settings = cls(**values)
