@@ -146,6 +146,12 @@ def test_heads_of_a_checkpoint_are_its_own(shard: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_classifier_reads_a_sequence_once(tmp_path: Path) -> None:
+    peers.fresh("bert", "classification").save(tmp_path)
+    found = jeoni.describe(tmp_path, sequence=16).operations
+    assert found.heads == 2 * (48 * 48 + 48 * 3) / 16
+
+
 def test_sequence_and_batch_decide() -> None:
     short, long = (describe("bert-base", sequence=n) for n in (128, 512))
     assert long.operations.attention == 4 * short.operations.attention

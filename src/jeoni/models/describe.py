@@ -314,7 +314,8 @@ def _head(kind: str, model: Model) -> nn.Module:
 
 
 def _share(kind: str, length: int) -> float:
-    share = PRETRAINED.get(kind, 1.0)  # of a head of one's own: every token
+    # Of another head: every token, but where it is of a sequence.
+    share = PRETRAINED.get(kind, None if kind == "classification" else 1.0)
     return 1 / length if share is None else share
 
 
