@@ -126,6 +126,12 @@ def test_a_generator_will_do() -> None:
         ({"kind": "bpe", "vocab_size": 200}, "take at least 262"),
         ({"kind": "unigram", "vocab_size": 5}, "leaves 0 tokens"),
         ({"kind": "syllable", "plain": True}, "jamo"),
+        (
+            {"kind": "bpe", "lowercase": True},
+            r"like 'roberta' does not ignore case\n.*bert, .*xlnet",
+        ),
+        ({"kind": "unigram", "like": "t5", "lowercase": True}, "like 't5' does not ignore case"),
+        ({"kind": "morpheme", "lowercase": True}, "'morpheme' does not ignore case"),
         ({"kind": "words", "texts": []}, "no text"),
         ({"kind": "jamo", "texts": ["\u200b", "\x01"]}, "no letter in the text"),
     ],

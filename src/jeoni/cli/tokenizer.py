@@ -37,7 +37,9 @@ def train(
             help="The published tokenizer whose special tokens, template and files it gets."
         ),
     ] = None,
-    lowercase: Annotated[bool, typer.Option(help="Ignore case.")] = False,
+    lowercase: Annotated[
+        bool, typer.Option("--lowercase", help="Ignore case, as BERT's does (not every kind can).")
+    ] = False,
     normalize: Annotated[
         str, typer.Option(help="Unicode form to bring text into first: none, nfc or nfkc.")
     ] = "none",

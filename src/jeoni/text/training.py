@@ -119,6 +119,12 @@ def _options(recipe: Recipe, *, lowercase: bool, plain: bool) -> dict[str, Any]:
     for name in ("do_lower_case", "lower"):
         if name in recipe.options:
             options[name] = lowercase
+    if lowercase and not options and recipe.kind != "word_bpe":  # which knows no other
+        able = (one.like for one in recipes.ALL if {"do_lower_case", "lower"} & one.options.keys())
+        raise UserError(
+            f"a tokenizer like {recipe.like!r} does not ignore case",
+            hint=f"those like {', '.join(able)} can; or leave out lowercase",
+        )
     # Stripping accents would take Hangul syllables apart.
     if "strip_accents" in recipe.options:
         options["strip_accents"] = False
