@@ -141,6 +141,13 @@ def test_a_text_alone_is_one_text(four: Model) -> None:
     assert embed_words(four, "a film")[0].shape == (2, 32)
 
 
+def test_a_folder_does_too(four: Model, tmp_path: Path) -> None:
+    four.save(tmp_path)
+    assert np.allclose(package.embed(tmp_path, TEXTS), embed(four, TEXTS), atol=1e-5)
+    (found,) = embed_words(str(tmp_path), ["a film"])
+    assert np.allclose(found, embed_words(four, ["a film"])[0], atol=1e-5)
+
+
 def test_vectors_of_length_one(four: Model) -> None:
     assert np.allclose(np.linalg.norm(embed(four, TEXTS, normalized=True), axis=-1), 1)
     assert embed(four, [], layers="all").shape == (0, 5, 32)

@@ -6,6 +6,7 @@ al., "BERT", NAACL 2019, section 5.3 and table 7 (which layers: the last, the on
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from jeoni.base import lookup, runtime
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
+from jeoni.models import hub
 from jeoni.models.model import Model
 from jeoni.nn.elmo import ScalarMix
 from jeoni.nn.heads import Pooling, pooled
@@ -44,7 +46,7 @@ class Embedded:
 
 
 def embed(
-    model: Model,
+    model: str | Path | Model,
     texts: Sequence[Text],
     *,
     layers: Layers = "last",
@@ -59,7 +61,8 @@ def embed(
     Of an encoder-decoder, the encoder's.
 
     Args:
-        model: any; static vectors and ELMo, too.
+        model: any; static vectors and ELMo, too. Anything ``jeoni.load`` takes, or a loaded model, which
+            stays where it is.
         texts: ``n`` strings, or lists of words; a string alone is one text.
         layers: the ``last`` or ``second_to_last`` layer, the last four added up or side by side
             (``sum_last_four``, ``concat_last_four``); the weighted sum of all (``scalar_mix``): with the
@@ -76,15 +79,16 @@ def embed(
     Raises:
         UserError: a text without tokens, no room for text, or a model with fewer layers.
     """
+    loaded = _opened(model)
     found = read(
-        model, texts, layers=layers, pooling=pooling, normalized=normalized, max_length=max_length,
+        loaded, texts, layers=layers, pooling=pooling, normalized=normalized, max_length=max_length,
         tokens=tokens, precision=precision,
     ).vectors  # fmt: skip
-    return np.stack(found) if found else np.empty((0, *shape(model, layers)), np.float32)
+    return np.stack(found) if found else np.empty((0, *shape(loaded, layers)), np.float32)
 
 
 def embed_words(
-    model: Model,
+    model: str | Path | Model,
     texts: Sequence[Text],
     *,
     layers: Layers = "last",
@@ -107,9 +111,13 @@ def embed_words(
         For each text ``[W, H]`` (or ``[W, 4 H]``, ``[W, L + 1, H]``).
     """
     return read(
-        model, texts, per="word", layers=layers, pooling=pooling, max_length=max_length, tokens=tokens,
-        precision=precision,
+        _opened(model), texts, per="word", layers=layers, pooling=pooling, max_length=max_length,
+        tokens=tokens, precision=precision,
     ).vectors  # fmt: skip
+
+
+def _opened(model: str | Path | Model) -> Model:
+    return model if isinstance(model, Model) else hub.load(model).to(runtime.device("auto"))
 
 
 def read(
