@@ -205,6 +205,9 @@ def test_flat_answers() -> None:
         standard_answers(flat | {"answer_start": []}, CONTEXT, "x")
     with pytest.raises(UserError, match="no list"):
         standard_answers("서울", CONTEXT, "x")
+    for blank in ("", " "):  # as some write a question without answer: it would be learned as wrong
+        with pytest.raises(UserError, match=r"x: an answer is empty\n.*answers: \[\]"):
+            standard_answers({"text": [blank], "answer_start": [5]}, CONTEXT, "x")
 
 
 MRC = "[CLS] 수 도 _ 는 ? [SEP] 서 울 은 _ 수 도 [SEP]"

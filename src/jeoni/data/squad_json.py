@@ -48,7 +48,7 @@ def standard_answers(value: Any, context: str, where: str) -> list[dict[str, Any
     "answer_start": [...]}``) as flat copies of these datasets have it.
 
     Raises:
-        UserError: another form, or a passage that does not have the text at that place.
+        UserError: another form, no text, or a passage that does not have the text at that place.
     """
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         starts = value.get("answer_start", value.get("start"))
@@ -83,6 +83,10 @@ def _has_guid(question: Any) -> bool:
 
 def _answer(item: Any, context: str, where: str) -> dict[str, Any]:
     text = _text(item, "text", where)
+    if not text.strip():
+        raise UserError(
+            f"{where}: an answer is empty", hint="a question that has none has no answers: []"
+        )
     start = item.get("answer_start", item.get("start"))
     if not isinstance(start, int) or isinstance(start, bool):
         raise UserError(
