@@ -1,5 +1,6 @@
 """The command line: how it fails."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,18 @@ def test_a_bug_is_not_a_user_error(jeoni: Run, monkeypatch: pytest.MonkeyPatch) 
     assert (result.status, "stopped after step 3" in result.err) == (130, True)
     monkeypatch.setattr(cards, "available", fail(KeyboardInterrupt()))
     assert jeoni("data", "list").status == 130
+
+
+def test_what_one_may_not_read(
+    jeoni: Run, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stat = tmp_path / "secret.csv", os.stat
+
+    def forbidden(asked: Any, **options: Any) -> os.stat_result:
+        if str(asked) == str(path):
+            raise PermissionError(13, "Permission denied", str(asked))
+        return stat(asked, **options)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    result = jeoni("finetune", "--model", str(tiny_folder), f"data.train={path}")
+    user_error(result, f"no permission for {path}")

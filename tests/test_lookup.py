@@ -1,13 +1,15 @@
 """Look-up by name: a file's name is the name, a full path works too, and a wrong one gets a hint."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jeoni.base.errors import UserError
-from jeoni.base.lookup import find, names, suggest
+from jeoni.base.lookup import find, names, near_folders, suggest
 
 ENTRIES = {
     "jeoni.tasks": "TASK",
@@ -95,3 +97,22 @@ def test_a_full_path_that_leads_nowhere(foreign: str, path: str, message: str) -
 )
 def test_suggestions(name: str, known: list[str], hint: str) -> None:
     assert suggest(name, known) == hint
+
+
+def test_a_folder_that_none_may_look_into_is_no_neighbor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As there are in /tmp."""
+    for name in ("secret", "model"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").touch()
+    stat = os.stat
+
+    def forbidden(path: Any, **options: Any) -> os.stat_result:
+        if "secret/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    found = near_folders(tmp_path / "none", ["config.json"])
+    assert found == f"models near there: {tmp_path / 'model'}"

@@ -108,13 +108,13 @@ def near_folders(wanted: Path, holding: Sequence[str]) -> str:
         return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
     around = dict.fromkeys((wanted.parent, Path("runs"), Path()))
-    there = [f for p in around if p.is_dir() and os.access(p, os.R_OK) for f in p.iterdir()]
+    there = [f for p in around if os.path.isdir(p) and os.access(p, os.R_OK) for f in p.iterdir()]
     beside = wanted.parent if wanted.parent != Path() else None
     close = [
         folder
         for folder in there
         if (folder.parent == beside or likeness(folder) >= 0.7)
-        and any((folder / name).is_file() for name in holding)
+        and any(os.path.isfile(folder / name) for name in holding)  # no error where none may look
     ]
     best = sorted(close, key=lambda folder: (-likeness(folder), folder))[:5]
     return f"models near there: {', '.join(map(str, best))}" if best else ""

@@ -88,6 +88,8 @@ def run() -> None:
             app()
     except UserError as error:
         _leave(str(error), 2)
+    except PermissionError as error:
+        _leave(f"no permission for {error.filename}" if error.filename else str(error), 2)
     except Exception as error:
         # The loop's own exception: named, not imported, so that --help needs no torch.
         if type(error).__name__ != "Interrupted":
