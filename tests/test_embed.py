@@ -1,6 +1,7 @@
 """``jeoni embed``: layers, pooling, words of every kind of model, files that are streamed, mistakes."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,12 @@ def test_what_is_cut_or_lost_is_counted(four: Model) -> None:
 def test_a_text_alone_is_one_text(four: Model) -> None:
     assert np.array_equal(embed(four, "a film"), embed(four, ["a film"]))
     assert embed_words(four, "a film")[0].shape == (2, 32)
+
+
+@pytest.mark.parametrize("text", [None, math.nan, ["a", 3]], ids=str)
+def test_what_is_no_text(four: Model, text: Any) -> None:
+    with pytest.raises(UserError, match=r"text 1: .* is neither a text nor a list of words"):
+        embed(four, ["a", text])
 
 
 def test_a_folder_does_too(four: Model, tmp_path: Path) -> None:

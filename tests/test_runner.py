@@ -206,6 +206,15 @@ def test_answers_are_in_the_passage(saved: dict[str, Path]) -> None:
     assert answer(saved["span_qa"], "When?", contexts[0]) == found[0]
 
 
+def test_what_is_no_text(saved: dict[str, Path]) -> None:
+    with pytest.raises(
+        UserError, match=r"input, item 2: column 'text' holds nan, which is no text"
+    ):
+        classify(saved["classification"], ["a", float("nan")])  # type: ignore[list-item]
+    with pytest.raises(UserError, match=r"input, item 1: column 'question' is missing"):
+        answer(saved["span_qa"], None, "Now.")  # type: ignore[arg-type]
+
+
 def test_as_many_texts_as_pairs(saved: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="3 texts, but 1 to pair them with"):
         classify(saved["classification"], ["a", "b", "c"], "d")

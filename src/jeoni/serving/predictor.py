@@ -235,7 +235,7 @@ def classify(
 
 def _not_blank(fields: Sequence[Mapping[str, Any]], name: str) -> None:
     for number, values in enumerate(fields, 1):
-        if not values[name].strip():
+        if not str(values[name]).strip():  # of what is no text, encoding tells
             raise UserError(f"input {number}: the {name} is empty")
 
 

@@ -13,6 +13,7 @@ from jeoni.evaluation.runner import predict
 from jeoni.metrics.entities import entities
 from jeoni.models.model import Model
 from jeoni.serving.predictor import Predictor
+from jeoni.serving.words import whole_of
 from jeoni.tasks._tag_types import TagPrediction
 
 _ACCENTS = "\\u0300-\\u036f"  # of letters taken apart (NFD): part of the word
@@ -73,12 +74,10 @@ def tag(
     """
     predictor = Predictor(model, task, settings=settings, device=device, family=family)
     by_word = getattr(predictor.task.config, "unit", "word") == "word"
-    given = [
-        text if by_word or isinstance(text, str) else " ".join(text)
-        for text in ([texts] if isinstance(texts, str) else texts)
-    ]
-    places = [_cut(text, by_word) for text in given]
-    fields = [_fields(text, spots, by_word) for text, spots in zip(given, places, strict=True)]
+    given = [texts] if isinstance(texts, str) else list(texts)
+    wholes = [whole_of(text, f"input {number}") for number, text in enumerate(given, 1)]
+    places = [_cut(text, by_word) for text in (given if by_word else wholes)]
+    fields = [_fields(text, spots, by_word) for text, spots in zip(wholes, places, strict=True)]
     for number, values in enumerate(fields, 1):
         if not values["text"].strip():
             raise UserError(f"input {number}: the text is empty")
@@ -91,10 +90,9 @@ def tag(
         kind = type(found[0]).__name__
         raise UserError(f"{type(predictor.task).__name__} gives {kind}, not TagPrediction")
     whole = of_entities(predictor.task.model.labels or [])
-    originals = [t if isinstance(t, str) else " ".join(t) for t in given]
     return [
         Tagged(text, tuple(_spans(text, spots, prediction, whole)))
-        for text, spots, prediction in zip(originals, places, found, strict=True)
+        for text, spots, prediction in zip(wholes, places, found, strict=True)
     ]
 
 
@@ -110,13 +108,10 @@ def _cut(text: str | Sequence[str], by_word: bool) -> list[tuple[int, int]]:
     return places
 
 
-def _fields(
-    text: str | Sequence[str], places: Sequence[tuple[int, int]], by_word: bool
-) -> Mapping[str, Any]:
-    whole = text if isinstance(text, str) else " ".join(text)
+def _fields(text: str, places: Sequence[tuple[int, int]], by_word: bool) -> Mapping[str, Any]:
     if not by_word:
-        return {"text": whole}
-    words = [whole[start:end] for start, end in places]
+        return {"text": text}
+    words = [text[start:end] for start, end in places]
     return {"text": " ".join(words), "tokens": words}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from jeoni.base.errors import UserError
 from jeoni.models.model import Model
 from jeoni.nn.heads import Pooling
 from jeoni.tasks._projection import NONE, Ints, word_places
@@ -32,7 +33,7 @@ def encoded(
 ) -> tuple[list[Reading], int]:
     """What the model reads of each text, and how many texts were cut."""
     tokenizer = model.tokenizer
-    plain = [text if isinstance(text, str) else " ".join(text) for text in texts]
+    plain = [whole_of(text, where(number)) for number, text in enumerate(texts)]
     whole = tokenizer.encode_batch(plain)
     sizes = [len(encoding.ids) for encoding in whole]
     long = [i for i, size in enumerate(sizes) if limit is not None and size > limit]
@@ -50,6 +51,18 @@ def encoded(
         model.check_ids(found.ids, where(number))
         result.append(found)
     return result, 0 if limit is None else sum(size > limit for size in sizes)
+
+
+def whole_of(text: Text, where: str) -> str:
+    """A text, or its words with blanks between.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        return text if isinstance(text, str) else " ".join(text)
+    except TypeError:
+        raise UserError(f"{where}: {text!r:.60} is neither a text nor a list of words") from None
 
 
 def _owners(text: Text, offsets: Sequence[tuple[int, int]]) -> tuple[Ints, int]:
