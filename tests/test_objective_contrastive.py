@@ -250,6 +250,20 @@ def test_pairs_and_hard_negatives_from_documents(tmp_path: Path) -> None:
     assert max(mix.batch(short, np.arange(3), Noise(0, 0)).lengths) <= 5
 
 
+def test_a_document_counts_for_what_is_read_of_it(text: TokenStore) -> None:
+    """Two or three sentences: not the rest, by which batches and held-out text would be too small."""
+    mix = mixed(pairs="documents")
+    chunks = mix.cut(text, 6)
+    counts = [
+        sum(mix.batch(chunks, np.array([i]), Noise(0, 0)).lengths) for i in range(len(chunks))
+    ]
+    around = 3 * mix.model.tokenizer.special_count()
+    assert chunks.lengths.tolist() == [count - around for count in counts]
+    batches = held_out(text, mix, length=64, tokens=200, config=BatchConfig())
+    read = sum(sum(batch.lengths) - 2 * len(batch.lengths) for batch in batches)
+    assert 200 <= read < 200 + 3 * 62
+
+
 def test_documents_of_one_sentence_are_no_pairs(tmp_path: Path) -> None:
     store = parts.store(tmp_path / "store", None, [("Only one sentence here.",)])
     with pytest.raises(UserError, match="no document is long enough"):

@@ -152,7 +152,7 @@ class Contrastive(Objective):
 
 
 class Pairs(Chunks):
-    """Documents of at least two sentences, each whole.
+    """Documents of at least two sentences.
 
     Args:
         store: the tokens.
@@ -167,6 +167,12 @@ class Pairs(Chunks):
         kept = store.sentences[first + 1] < self.stops
         self.starts, self.stops = self.starts[kept], self.stops[kept]
         self.documents = self.documents[kept]
+
+    @property
+    def lengths(self) -> Ints:
+        """Tokens of each that are read ``[n]``: the rest of its document takes no part."""
+        starts, stops, owners = self.sentences(np.arange(len(self)))
+        return np.bincount(owners, stops - starts, minlength=len(self)).astype(np.int64)
 
     def sentences(self, indices: Ints) -> tuple[Ints, Ints, Ints]:
         """Where sentences start and stop, and the numbers of their documents: firsts, seconds, thirds."""
