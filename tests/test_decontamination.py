@@ -168,3 +168,15 @@ def test_only_training_text_is_there(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "nsmc" / "train.parquet")
     with pytest.raises(UserError, match="'nsmc': neither a dev nor a test file"):
         evaluation(["nsmc"], str(tmp_path))
+
+
+def test_choices_are_text_too(tmp_path: Path) -> None:
+    """In SWAG, what the scene leads to is nowhere but in the endings."""
+    (tmp_path / "swag").mkdir()
+    row = "A scene.,The keeper,goes down to the long boats before the light,sleeps,sings,swims,0"
+    header = "sent1,sent2,ending0,ending1,ending2,ending3,label"
+    (tmp_path / "swag/val.csv").write_text(f"{header}\n{row}\n")
+    known = evaluation(["swag"], str(tmp_path))
+    text = "The keeper goes down to the long boats before the light."
+    lines = normal(["It was early.", text])
+    assert known.found_in(lines.joined([2]), lines, [2]) == ["swag"]

@@ -128,9 +128,12 @@ def _texts(name: str, root: str | None) -> Iterator[str]:
         )
     for split in held:
         for record in dataset.split(split):
-            for key, value in record.fields.items():
-                if isinstance(value, str) and key not in _NO_TEXT:
-                    yield value.replace("\n", " ")
+            fields = {k: v for k, v in record.fields.items() if k not in _NO_TEXT}
+            texts = [v for v in fields.values() if isinstance(v, str)]
+            if dataset.task == "multiple_choice":
+                texts += fields["choices"]
+            for text in texts:
+                yield text.replace("\n", " ")
 
 
 def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
