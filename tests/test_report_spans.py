@@ -118,8 +118,6 @@ def test_shortening_keeps_syllables_whole() -> None:
     [
         (Passage("Q", "one two", [(0, 3), (0, 3), (4, 7)], (4, 7), True), ["one", "two"], "two"),
         (Passage("Q", "one two", [(0, 3)], None, True), ["one"], ""),
-        (Passage("Q", "one two", [(0, 3)], (0, 3), True, predicted_text=""), ["one"], ""),
-        (Passage("Q", "one two", [(0, 3)], None, True, gold_texts=["1"]), ["1"], ""),
     ],
 )
 def test_answers(item: Passage, answers: list[str], prediction: str) -> None:

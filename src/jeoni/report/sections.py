@@ -187,8 +187,6 @@ class Passage:
         predicted: the span that was predicted; None: "no answer" was predicted.
         good: whether the prediction counts as right.
         caption: a few words beside the mark right/wrong, such as a score.
-        predicted_text: the predicted answer, where it differs from the text of its span.
-        gold_texts: the right answers, where they differ from the text of their spans.
 
     Raises:
         ValueError: a span is not inside the passage.
@@ -200,8 +198,6 @@ class Passage:
     predicted: tuple[int, int] | None
     good: bool
     caption: str = ""
-    predicted_text: str | None = None
-    gold_texts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for start, end in (*self.gold, *([self.predicted] if self.predicted else [])):
@@ -214,13 +210,11 @@ class Passage:
     @property
     def answers(self) -> list[str]:
         """The right answers, each once, in order."""
-        return list(dict.fromkeys(self.gold_texts or [self.context[a:b] for a, b in self.gold]))
+        return list(dict.fromkeys(self.context[a:b] for a, b in self.gold))
 
     @property
     def prediction(self) -> str:
         """The predicted answer; empty for "no answer"."""
-        if self.predicted_text is not None:
-            return self.predicted_text
         return self.context[slice(*self.predicted)] if self.predicted else ""
 
 
