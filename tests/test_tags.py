@@ -163,7 +163,7 @@ def test_several_tokens_of_one_character() -> None:
         "B-X",
         "I-X",
     ]
-    plain = to_characters(["N", "N", "N", "V"], units, offsets, "가나", plain=True)
+    plain = to_characters(["N", "X", "X", "V"], units, offsets, "가나", plain=True)
     assert plain == ["N", "V"]
 
 

@@ -78,14 +78,14 @@ def to_characters(
     The first character has its token's tag, the others go on with it (``plain``: have it too). A blank
     inside an entity is part of it. What no token covers is ``O``.
     """
-    spans = [tuple(span) for span in offsets[units != NONE].tolist()]
+    # Of tokens made from one character (bytes, jamo) the first counts: it comes last here.
+    tags, spans = tags[::-1], [tuple(span) for span in offsets[units != NONE][::-1].tolist()]
     if plain:
         result = ["O"] * len(text)
         for tag, (start, end) in zip(tags, spans, strict=True):
             result[start:end] = [tag] * (end - start)
         return result
-    # Of tokens made from one character (bytes, jamo) the first counts: it comes last here.
-    result = character_tags(tags[::-1], spans[::-1], len(text))
+    result = character_tags(tags, spans, len(text))
     covered = np.zeros(len(text), np.bool_)
     for start, end in spans:
         covered[start:end] = True
