@@ -72,6 +72,8 @@ def test_same_rows_from_every_format(tmp_path: Path, ending: str, packed: str) -
 
 
 def test_upper_case_ending_and_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "X.CSV.GZ").write_bytes(gzip.compress(b"text\na\n"))
+    assert fields(tmp_path / "X.CSV.GZ") == [{"text": "a"}]
     path = write(tmp_path / "X.TXT", "a\r\n\n b\u2028c")
     assert fields(path) == [{"text": "a"}, {"text": ""}, {"text": " b\u2028c"}]
 

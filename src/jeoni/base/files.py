@@ -26,7 +26,7 @@ def open_binary(path: Path) -> IO[bytes]:
         raise UserError(f"no file {path}", hint=f"looked in {path.resolve().parent}") from None
     except OSError as error:
         raise UserError(f"cannot open {path}: {error.strerror or error}") from None
-    chunks = {".gz": _gunzip, ".zst": _unzstd}.get(path.suffix)
+    chunks = {".gz": _gunzip, ".zst": _unzstd}.get(path.suffix.lower())
     if chunks is None:
         return stream
     return io.BufferedReader(_Decompressed(path, stream, chunks(stream)), _CHUNK)
