@@ -471,3 +471,11 @@ def test_numbers_are_not_taken_for_a_cards_tags() -> None:
     dataset = data(name="ud-english-ewt", train="my.jsonl")
     with pytest.raises(UserError, match=r"my\.jsonl, line 1: tag 8 is a number.*does not say"):
         dataset.split("train")
+
+
+@pytest.mark.parametrize("wanted", [True, "true"])
+def test_only_rows_of_a_table_that_say_true(wanted: Any) -> None:
+    """A setting true is Python's True, a table has it in small letters."""
+    write_csv("mine.csv", [(f"t{n}", n % 2, str(n < 6).lower()) for n in range(9)], "text,label,ok")
+    mine = data(train="mine.csv", dev="mine.csv", only={"ok": wanted})
+    assert len(mine.split("train")) == 6

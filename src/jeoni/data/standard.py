@@ -157,12 +157,13 @@ def value(record: Record, column: str, field: str) -> Any:
 
 
 def has_values(record: Record, wanted: Iterable[tuple[str, str]]) -> bool:
-    """Whether columns have these values, as text: (column, value).
+    """Whether columns have these values, as text: (column, value). ``true`` is ``True``.
 
     Raises:
         UserError: no such column.
     """
-    return all(str(value(record, column, column)) == text for column, text in wanted)
+    found = ((str(value(record, column, column)), text) for column, text in wanted)
+    return all(a == b or (a.lower() == b.lower() in ("true", "false")) for a, b in found)
 
 
 def has(record: Record, column: str) -> bool:
