@@ -22,6 +22,7 @@ from jeoni.recipes.finetune import finetune
 from jeoni.recipes.predict import predict
 from jeoni.serving.vectors import embed
 from jeoni.tasks import _matched
+from jeoni.tasks.classification import Classification, ClassificationConfig
 from jeoni.tasks.retrieval import Candidate, Retrieval, RetrievalConfig, RetrievalPrediction
 from report_page import render
 from shell import Run, user_error
@@ -257,6 +258,15 @@ def test_models_that_write_are_scored_as_they_are() -> None:
     model.settings = {"task": "text_to_text", "source": "{text}", "target": "{label}"}
     found = evaluate(model, {"name": "wiki-ko-retrieval", "limit_dev": 4})
     assert found["metrics"].keys() == {"mrr", "recall@1", "recall@5", "recall@10"}
+
+
+def test_a_loaded_model_keeps_its_heads_and_labels(csv: Path) -> None:
+    model = tiny.model()
+    Classification(model=model, config=ClassificationConfig(labels=tiny.LABELS))
+    weights = {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
+    evaluate(model, columns(dev=csv), task="retrieval")
+    assert model.labels == list(tiny.LABELS)
+    assert {n: tensor.data_ptr() for n, tensor in model.state_dict().items()} == weights
 
 
 def test_one_pair_found_for_everything_is_flagged(tmp_path: Path) -> None:

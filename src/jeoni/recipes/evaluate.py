@@ -16,7 +16,7 @@ from jeoni.evaluation import runner
 from jeoni.models import hub
 from jeoni.models.model import Model
 from jeoni.recipes import examples
-from jeoni.serving.predictor import task_of
+from jeoni.serving.predictor import task_of, twin
 from jeoni.tasks import _find as tasks
 from jeoni.tasks._task import Task
 from jeoni.training import distributed
@@ -108,6 +108,8 @@ def opened(
     config = parse(DataConfig, values, where="data")
     loaded = model if isinstance(model, Model) else hub.load(model, family=family)
     loaded.to(runtime.device(device))
+    if loaded is model:  # the caller's keeps its heads and labels
+        loaded = twin(loaded)
     trained = loaded.settings.get("task")
     writes = trained == "text_to_text"  # which takes data of any task
     if config.name is None:

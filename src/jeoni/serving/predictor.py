@@ -181,16 +181,21 @@ def task_of(
 def _as_it_was(model: Model) -> Iterator[None]:
     """Takes back what a block that fails has done to a model: heads, labels, a longer vocabulary.
 
-    Weights are not copied: nothing here changes one in place.
+    Nothing here changes a weight in place.
     """
-    tensors = (*model.parameters(), *model.buffers(), *model.spare.values())
-    same = {id(part): part for part in (*tensors, model.family, model._tokenizer)}
-    before = copy.deepcopy(model, same)
+    before = twin(model)
     try:
         yield
     except UserError:
         model.__dict__.update(before.__dict__)
         raise
+
+
+def twin(model: Model) -> Model:
+    """A model of the same weights, not copied, that may get other heads, labels and tokens."""
+    tensors = (*model.parameters(), *model.buffers(), *model.spare.values())
+    same = {id(part): part for part in (*tensors, model.family, model._tokenizer)}
+    return copy.deepcopy(model, same)
 
 
 def answer(
