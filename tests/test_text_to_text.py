@@ -23,6 +23,8 @@ from jeoni.report.sections import Texts
 from jeoni.serving.predictor import answer
 from jeoni.serving.writer import generate, habits
 from jeoni.tasks import _templates
+from jeoni.tasks._scores import Scores
+from jeoni.tasks._shared_report import length_section
 from jeoni.tasks._text_report import text_sections
 from jeoni.tasks.text_to_text import TASK, TextToText, TextToTextConfig, from_data
 from shell import Run, user_error
@@ -179,6 +181,19 @@ def test_batches_have_room_for_both_sides(family: str) -> None:
     assert batch.examples == (2, 0)
     if batch.decoder is not None:
         assert len(batch.targets["written"]) == sum(batch.decoder.lengths)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_written_is_no_input(family: str) -> None:
+    rows = [
+        ("river", "water"),
+        ("river", "the river and the bridge"),
+        ("water river water", "water"),
+    ]
+    encoded = make(family).encode(records(rows * 10))
+    bands = length_section("accuracy", encoded, Scores({}, [1.0] * 30))
+    assert bands is not None
+    assert [str(row["length"]).split()[1] for row in bands.rows] == ["(n=20)", "(n=10)"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -38,9 +38,8 @@ def shared_sections(
 
 def length_section(metric: str, encoded: Encoded, scores: Scores) -> Bars | None:
     """The main metric of examples in bands of about equal count, by how many tokens were read."""
-    features = encoded.features
     lengths = np.zeros(len(encoded.records), np.int64)
-    np.add.at(lengths, features.examples, features.lengths)
+    np.add.at(lengths, encoded.features.examples, encoded.lengths)
     bands = _bands(lengths)
     if len(bands) < 2:
         return None

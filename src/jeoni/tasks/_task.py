@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jeoni.base.batch import Batch, Loss
 from jeoni.base.config import Config
-from jeoni.data.batching import Features
+from jeoni.data.batching import Features, Ints
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.models.model import Model
@@ -44,6 +44,11 @@ class Encoded:
     def reading(self) -> Features:
         """The sequences that predictions are made from."""
         return self.features if self.read is None else self.read
+
+    @property
+    def lengths(self) -> Ints:
+        """Tokens that are read of each of the features."""
+        return self.features.lengths
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from jeoni.base.batch import Batch, Loss
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
+from jeoni.data.batching import Ints
 from jeoni.data.catalog import Dataset
 from jeoni.data.record import Record
 from jeoni.metrics.scales import in_percent
@@ -89,6 +91,11 @@ class EncodedTexts(Encoded):
     """
 
     sizes: Sequence[int]
+
+    @property
+    def lengths(self) -> Ints:
+        """Without what is to be written."""
+        return np.array(self.sizes, np.int64)
 
     def prompt(self, index: int) -> list[int]:
         """Ids before the first that is written, of one example."""
