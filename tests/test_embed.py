@@ -241,7 +241,6 @@ def test_mistakes_are_told(
 
 
 def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
-
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a"]}), path)
     with pytest.raises(UserError, match=r"a\.parquet is a file that is read"):

@@ -59,16 +59,7 @@ def build_head(kind: str, model: Model, tensors: Mapping[str, Tensor]) -> nn.Mod
 
 
 def check_pooling(model: Model, how: Pooling | None, setting: str) -> None:
-    """See that what stands for a text knows more of it than its first token.
-
-    Args:
-        model: that reads texts.
-        how: what stands for them.
-        setting: that says so, as in a recipe.
-
-    Raises:
-        UserError: it is the first token of a model that reads from left to right.
-    """
+    """Raise UserError where a recipe's setting takes a first token that sees no other for a text."""
     if how == "first" and model.spec.causal and not model.spec.decoder_layers:
         raise UserError(
             f"{setting}=first: the model's first token sees no other",
