@@ -479,3 +479,13 @@ def test_only_rows_of_a_table_that_say_true(wanted: Any) -> None:
     write_csv("mine.csv", [(f"t{n}", n % 2, str(n < 6).lower()) for n in range(9)], "text,label,ok")
     mine = data(train="mine.csv", dev="mine.csv", only={"ok": wanted})
     assert len(mine.split("train")) == 6
+
+
+def test_examples_without_a_context_are_not_one_passage() -> None:
+    """As in collections of instructions, where few have one: the cut would take all others, or none."""
+    rows = [{"source": f"s{n}", "target": "t", "context": "c" * (n < 10)} for n in range(100)]
+    Path("my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    dataset = data(train="my.jsonl", dev_fraction=0.2)
+    dev = dataset.split("dev")
+    assert 15 <= sum(not record.fields["context"] for record in dev) <= 25
+    assert sum(bool(record.fields["context"]) for record in dev) in (0, 10)

@@ -41,7 +41,7 @@ def group(record: Record) -> str:
     fields = record.fields
     if "group" in fields:
         return str(fields["group"])
-    if "context" in fields:
+    if fields.get("context"):  # of texts to be written, some may have none
         return str(fields["context"])
     own = next((name for name in ("text", "source", "question", "good") if name in fields), None)
     return f"{fields[own] if own else fields}\0{fields.get('pair')}"
