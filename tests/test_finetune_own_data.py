@@ -113,6 +113,15 @@ def test_sizes_are_for_presets(tiny_folder: Path, reviews_csv: Path, tmp_path: P
         )
 
 
+@pytest.mark.parametrize("setting", ["path=tok", "vocab_size=300", "lowercase=true"])
+def test_tokenizers_are_for_presets(
+    setting: str, tiny_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    recipe = tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "run")
+    with pytest.raises(UserError, match=rf"tokenizer\.{setting[:4]}.* is for a preset"):
+        finetune(recipe, f"tokenizer.{setting}")
+
+
 def test_random_weights_of_a_given_model(
     tiny_folder: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:

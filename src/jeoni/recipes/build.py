@@ -59,6 +59,7 @@ def model(
                 hint=lookup.suggest(recipe.model, list(presets)),
             )
         folder = located(recipe.model, list(presets))
+        _check_own_tokenizer(recipe)
         if (
             hub.knowing(folder) is None
         ):  # files of vectors: what they hold is known when they are read
@@ -173,6 +174,16 @@ def chosen_strategy(recipe: FinetuneRecipe) -> tuple[Strategy, Config]:
     name = "full" if name == "auto" else name
     strategy = lookup.entry(STRATEGIES, name, "STRATEGY", Strategy, "a strategy")
     return strategy, parse(strategy.config, settings, within="strategy")
+
+
+def _check_own_tokenizer(recipe: Start) -> None:
+    """Raise UserError where a checkpoint is to read with another tokenizer than its own."""
+    for name, field in TokenizerConfig.model_fields.items():
+        if getattr(recipe.tokenizer, name) != field.default:
+            raise UserError(
+                f"tokenizer.{name} is for a preset, but {recipe.model!r} has its own tokenizer",
+                hint="leave it out; ids of another tokenizer are other words to the model",
+            )
 
 
 def _tokenizer(config: TokenizerConfig, dataset: Dataset | None) -> Tokenizer:
