@@ -11,7 +11,7 @@ from jeoni.base.files import read_json
 from jeoni.recipes import named, study_pages
 from jeoni.recipes import study as module
 from jeoni.recipes.study import Score, resolve, study
-from jeoni.report.sections import Curves
+from jeoni.report.sections import Curves, Table
 
 TRAIN = {"steps": 2, "threads": 1, "precision": "fp32"}
 
@@ -46,6 +46,8 @@ def test_a_study_from_text_to_page(recipe: dict[str, Any], monkeypatch: pytest.M
     assert {(s.way, s.seed) for s in result.scores} == {(w, s) for w in ways for s in (1, 2)}
     found = read_json(result.folder / "results.json")
     assert found["table"].keys() == ways
+    runs = [read_json(path) for path in sorted((result.folder / "tasks").glob("*/*/results.json"))]
+    assert sorted(s["flags"] for s in found["scores"]) == sorted(r["flags"] for r in runs)
     assert found["claims"][0]["found"][0]["task"] == "toy"
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert "15% is enough" in page
@@ -97,6 +99,14 @@ def test_studies_that_come_with_jeoni_are_valid() -> None:
     assert named.names(named.STUDIES) == ["objectives", "text"]
     for name in named.names(named.STUDIES):
         resolve(name, ["common.data.store=somewhere"], {})
+
+
+def test_runs_that_learned_nothing_are_told() -> None:
+    some = {"way": "mlm", "task": "toy", "seed": 1, "flags": []}
+    assert study_pages.flagged([some]) == []
+    (table,) = study_pages.flagged([some, {**some, "seed": 2, "flags": ["one class", "stuck"]}])
+    assert isinstance(table, Table)
+    assert table.rows == [("mlm", "toy", 2, "one class; stuck")]
 
 
 def test_scores_against_the_amount_of_text(recipe: dict[str, Any]) -> None:

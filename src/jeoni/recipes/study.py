@@ -70,6 +70,7 @@ class Score:
 
     Attributes:
         tokens: of the text that the model was pretrained on; 0: none.
+        flags: why the run learned nothing; empty: it learned something.
     """
 
     way: str
@@ -78,6 +79,7 @@ class Score:
     metric: str
     value: float
     tokens: int = 0
+    flags: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,8 @@ def _transferred(
         place = folder / "tasks" / grid.safe(task) / f"{grid.safe(way)}-{seed}"
         results = finetuning.finetune({**settings, **start, "out": str(place)}).results
         metric = results["main_metric"]
-        yield Score(way, task, seed, metric, results["metrics"][metric], tokens)
+        about = way, task, seed, metric, results["metrics"][metric], tokens
+        yield Score(*about, results.get("flags", ()))
 
 
 def _table(scores: Sequence[Score]) -> dict[str, dict[str, tuple[float, float, float]]]:

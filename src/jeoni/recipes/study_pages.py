@@ -27,6 +27,7 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
             [(way, *(cell(row.get(task)) for task in tasks)) for way, row in table.items()],
             note="Ways with the same architecture have one row from scratch, under the first's name.",
         ),
+        *flagged(found["scores"]),
         *amounts(found, metrics),
         *(
             Bars(
@@ -54,6 +55,14 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
     return Report(
         "Ways to pretrain, compared", f"seeds {', '.join(map(str, seeds))}", sections
     ).write(path)
+
+
+def flagged(scores: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Which runs learned nothing, and by what that shows; no section, if all did."""
+    rows = [(s["way"], s["task"], s["seed"], "; ".join(s["flags"])) for s in scores if s["flags"]]
+    note = "They are in the medians and the claims all the same."
+    columns = ("pretrained with", "task", "seed", "why")
+    return [Table("Learned nothing", columns, rows, note=note)] if rows else []
 
 
 def amounts(found: Mapping[str, Any], metrics: Mapping[str, str]) -> list[Section]:
