@@ -207,3 +207,13 @@ def test_nothing_to_train_on_is_refused() -> None:
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match=name):
         BatchConfig(**{name: 0})
+
+
+def test_random_batches_by_tokens_are_full() -> None:
+    lengths = np.random.default_rng(0).integers(10, 200, 500).tolist()
+    features = make(lengths)
+    batches = EpochBatches(features, config=BatchConfig(tokens=1000, sort_pool=1), seed=0)
+    sizes = [sum(sum(b.lengths) for b in batches.get(0, n)) for n in range(batches.steps(0))]
+    assert sum(sizes) == sum(lengths)
+    assert max(sizes) <= 1000
+    assert sum(size <= 800 for size in sizes) <= 1  # the last one has what is left

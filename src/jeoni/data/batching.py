@@ -212,6 +212,8 @@ class EpochBatches:
         config = self.config
         if config.tokens is None:
             size = config.size * config.sort_pool
+        elif config.sort_pool == 1:  # a pool of about a step would give a full one and a tiny rest
+            return by_tokens(order.tolist(), lengths, config.tokens)
         else:
             size = max(1, int(config.tokens * config.sort_pool / lengths.mean()))
         return [order[i : i + size].tolist() for i in range(0, len(order), size)]
