@@ -22,6 +22,7 @@ from shell import Run, user_error
         ([], ["key 'data' is missing", "--data NAME"]),
         (["--data", "squad-sample", "--task", "classification"], ["is for span_qa"]),
         (["--data", "squad-sample", "--strategy", "ful"], ["no strategy named 'ful'"]),
+        (["--data", "squad-sample", "strategy.decay=0.9"], ["'strategy.decay'", "it has no settings"]),
         (["--data", "squad-sample", "--seeds", "1,x"], ["seeds must be a whole number, not 'x'"]),
         (["--data", "squad-sample", "device=gpu"], ["gpu"]),
     ],

@@ -63,7 +63,8 @@ def _unknown(model: type[BaseModel], path: Sequence[str], within: str) -> str:
     else:
         section = "".join(f"{part}." for part in path[:-1])
         inside = [key.removeprefix(section) for key in known if key.startswith(section)]
-        hint = f"known: {', '.join(sorted(key for key in inside if '.' not in key))}"
+        names = sorted(key for key in inside if "." not in key)
+        hint = f"known: {', '.join(names)}" if names else "it has no settings"
     return f"unknown key {front + '.'.join(path)!r}; {hint}"
 
 
