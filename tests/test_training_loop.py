@@ -208,6 +208,15 @@ def test_best_weights_are_the_result(tmp_path: Path, keep_best: bool) -> None:
     assert all(torch.equal(a, b) for a, b in zip(wanted, weights(again), strict=True))
 
 
+def test_the_last_steps_of_a_run_that_stopped_early_are_logged(tmp_path: Path) -> None:
+    module = Toy()
+    evaluate = Scripted(module, [0.2, 0.1], "f1")
+    result = train(tmp_path, module=module, evaluate=evaluate, patience=1, log_every=10, epochs=5)
+    rows = [row for row in log.read(tmp_path) if row["kind"] == "train"]
+    assert [row["step"] for row in rows] == [10, result.steps] == [10, 12]
+    assert result.loss == rows[-1]["loss"]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "settings", "steps", "best"),
     [

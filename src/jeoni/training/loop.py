@@ -169,6 +169,8 @@ class _Run:
             with progress(self.expected(), description, done=result.steps, show=show) as bar:
                 while result.steps < result.total and not result.stopped_early:
                     self.advance(request, log, bar)
+            if self.state.window.sums:  # of a run that stopped early, since its last record
+                self.write_log(log)
         finally:
             log.close()
         self.keeper.finish(self.state)
