@@ -99,6 +99,18 @@ def test_commands_of_the_readme_are_commands_that_there_are(name: str) -> None:
         check(words[1:])
 
 
+@pytest.mark.parametrize(
+    "name", ["data", "embeddings", "metrics", "pretraining", "results", "tasks", "tokenizers"]
+)
+def test_commands_of_the_documents_are_commands_that_there_are(name: str) -> None:
+    text = (Path(__file__).parents[1] / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    lines = re.sub(r"\\\n\s*", " ", text)
+    told = re.findall(r"^    (?:\S+=\S+ )?jeoni (.*)$", lines, re.MULTILINE)
+    assert told
+    for line in told:
+        check(line.split())
+
+
 def test_both_languages_have_the_same_commands() -> None:
     """But for the names of folders, which are in the language."""
     first, second = (
