@@ -281,6 +281,20 @@ def test_the_texts_of_a_table(text: Path, tmp_path: Path) -> None:
     assert "data.text_column=NAME" in str(caught.value.hint)
 
 
+def test_a_column_called_score_drops_no_text(text: Path, tmp_path: Path) -> None:
+    """A recipe names no such column; and plain text is prepared where it always was."""
+    rows = [{"text": " ".join(d), "score": n % 5 + 1} for n, d in enumerate(parts.documents())]
+    (tmp_path / "text.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    for path, scores in ((str(tmp_path / "*.jsonl"), None), (str(text), "score")):
+        data = {"text": path, "held_out": 0.2}
+        recipe = PretrainRecipe(**{**settings(text, tmp_path / "run"), "data": data})
+        opened = texts.open_texts(recipe)
+        documents = len(opened.train.documents) + len(opened.held_out.documents) - 2
+        assert documents == len(rows)
+        made = read_json(Path(opened.facts["store"]) / "prepare.json")
+        assert made["settings"]["score_column"] == scores
+
+
 def test_no_text_is_held_out(text: Path, tmp_path: Path) -> None:
     recipe = settings(text, tmp_path / "run", objectives="masked_lm")
     pretrain(recipe)

@@ -11,6 +11,7 @@ from typing import Any
 from jeoni.base import rng
 from jeoni.base.errors import UserError
 from jeoni.base.files import making
+from jeoni.data.prepare import sources
 from jeoni.data.prepare.document_lines import DocumentLines
 from jeoni.data.prepare.pipeline import prepare
 from jeoni.data.prepare.settings import PrepareConfig
@@ -93,6 +94,9 @@ def _prepared(recipe: PretrainRecipe) -> Path:
     }
     if recipe.data.text_column != "text":
         facts["text_column"] = recipe.data.text_column
+    own: dict[str, Any] = {}
+    if sources.has_columns(inputs):  # a column called score may be anything: the recipe names none
+        own = facts["scores"] = {"score_column": None}
     if recipe.tokenizer.add:
         facts["add"] = recipe.tokenizer.add
     mark = f"{rng.derive(json.dumps(facts, sort_keys=True)):x}"[:8]
@@ -104,6 +108,7 @@ def _prepared(recipe: PretrainRecipe) -> Path:
             tokenizer=str(_tokenizer(recipe, inputs, like, place)),
             text_column=recipe.data.text_column,
             held_out=recipe.data.held_out,
+            **own,
         )
         prepare(config, place, show=True)
     return _there(place, REPORT)

@@ -24,6 +24,7 @@ _LONGEST_RECORD = 1 << 26  # bytes of a line of JSON
 _SAY = "say which: --text-column NAME (in a recipe: data.text_column=NAME)"
 _LARGEST_JSON = 1 << 27  # bytes of a file that is one JSON value; compressed, an eighth of it
 _GROUP = 1 << 22  # bytes of small files that are read together
+_ROWS = FORMATS.keys() - {"txt"}  # endings of files with a document in each row
 
 
 class Document(NamedTuple):
@@ -88,6 +89,14 @@ def inputs(names: Sequence[str]) -> list[Input]:
         for path in _paths(name):
             found.append(Input(str(path), path, path.stat().st_size, _ends(path)))
     return found
+
+
+def has_columns(names: Sequence[str]) -> bool:
+    """Whether documents of what the names stand for are rows; else all of it is plain text."""
+    return any(
+        name.startswith(hub.PREFIX) or any(ending(path) in _ROWS for path in _paths(name))
+        for name in names
+    )
 
 
 def _paths(name: str) -> list[Path]:
@@ -163,7 +172,7 @@ class _Reader:
             yield from self._records(self._jsonl(path))
         elif ending(path) == "parquet":
             yield from self._records(self._parquet(path))
-        elif ending(path) in FORMATS.keys() - {"txt"}:
+        elif ending(path) in _ROWS:
             if ending(path) == "json":
                 self._check_size(path)
             yield from self._records(read(path))
