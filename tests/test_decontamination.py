@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 import corpora
 from jeoni.base.errors import UserError
+from jeoni.data.prepare import pipeline
 from jeoni.data.prepare.decontamination import Evaluation, evaluation
 from jeoni.data.prepare.normal import normal
+from jeoni.training.signals import Interrupted
 
 PASSAGE = (
     "대한민국은 동아시아의 한반도 남부에 있는 공화국이다. 서쪽으로는 서해를 사이에 두고 중화인민공화국이, "
@@ -149,6 +151,30 @@ def test_in_a_preparation(root: Path, tmp_path: Path) -> None:
         "text of korquad": 1, "text of nsmc": 1,
     }  # fmt: skip
     assert dropped["text of nsmc"]["examples"][0]["text"] == REVIEW
+
+
+def test_going_on_with_other_evaluation_data(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts lack the texts of the first ones, and have those of the others."""
+    path, other = tmp_path / "a", tmp_path / "data"
+    path.write_text(f"the end\n\n{REVIEW}\n")
+    (other / "nsmc").mkdir(parents=True)
+    table = pa.table({"document": ["다른 영화에 대한 다른 글"], "label": [1]})
+    pq.write_table(table, other / "nsmc" / "test.parquet")
+    given: dict[str, Any] = {"held_out": 0, "decontaminate": ["nsmc"]}
+
+    def stopped(*_: Any) -> None:
+        raise Interrupted("stopped")
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(pipeline, "_join", stopped)
+        corpora.run(tmp_path / "out", path, root=str(root), **given)
+    with pytest.raises(UserError, match="begun with other files of nsmc") as caught:
+        corpora.run(tmp_path / "out", path, root=str(other), **given)
+    assert "rm -r" in str(caught.value.hint)
+    done = corpora.run(tmp_path / "out", path, root=str(root), **given)
+    assert corpora.texts_of(done) == ["the end"]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,11 @@ class Evaluation:
         self._maybe = np.zeros(1 << 24, np.bool_)  # by a run's highest bits: most are not there
         self._maybe[runs >> np.uint64(40)] = True
 
+    def same(self, other: "Evaluation") -> bool:
+        """Whether it has the same texts of the same sets."""
+        mine, theirs = ((e.runs, e.shorts, *e._of) for e in (self, other))
+        return self.names == other.names and all(map(np.array_equal, mine, theirs))
+
     def found_in(self, documents: Normal, lines: Normal, counts: Sequence[int]) -> list[str | None]:
         """Of each document, the set that it has text of.
 

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, read_json, write_json
 from jeoni.base.progress import Bar, progress
 from jeoni.data.prepare import decontamination, sources
@@ -25,8 +26,9 @@ class Making:
 
     def run(self, workers: int, request: StopRequest) -> list[Part]:
         """All parts, in order."""
+        evaluation = self._evaluation()
         if missing := list(self._missing()):
-            settings = (self.config, self.out / "tokenizer", self._evaluation())
+            settings = (self.config, self.out / "tokenizer", evaluation)
             # What a part maker lacks is said here, not by a process that dies of it.
             inline = Inline(*settings)
             pool = inline if workers == 1 else Workers(*settings, workers)
@@ -82,12 +84,22 @@ class Making:
         return self.work / f"{number:06}.json"
 
     def _evaluation(self) -> Path | None:
-        """The evaluation sets' texts, in a file for the workers."""
+        """The evaluation sets' texts, in a file for the workers.
+
+        Raises:
+            UserError: what is there already was made with other texts.
+        """
         if not self.config.decontaminate:
             return None
         path = self.work / "evaluation.npz"
-        if not path.is_file():
-            found = decontamination.evaluation(self.config.decontaminate, self.config.root)
+        found = decontamination.evaluation(self.config.decontaminate, self.config.root)
+        if path.is_file():
+            if not found.same(decontamination.Evaluation.load(path)):
+                raise UserError(
+                    f"{self.out} was begun with other files of {', '.join(found.names)}",
+                    hint=f"--root as then; or name another folder, or delete it: rm -r {self.out}",
+                )
+        else:
             with named_problems(path, HINT):
                 found.save(path)
         return path
