@@ -167,9 +167,10 @@ def test_going_on_with_other_evaluation_data(
     def stopped(*_: Any) -> None:
         raise Interrupted("stopped")
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch:
         patch.setattr(pipeline, "_join", stopped)
-        corpora.run(tmp_path / "out", path, root=str(root), **given)
+        with pytest.raises(Interrupted):
+            corpora.run(tmp_path / "out", path, root=str(root), **given)
     with pytest.raises(UserError, match="begun with other files of nsmc") as caught:
         corpora.run(tmp_path / "out", path, root=str(other), **given)
     assert "rm -r" in str(caught.value.hint)
