@@ -481,6 +481,19 @@ def test_only_rows_of_a_table_that_say_true(wanted: Any) -> None:
     assert len(mine.split("train")) == 6
 
 
+def test_a_column_called_group_is_a_column() -> None:
+    """Texts to be written may be made of any column; only ``split_by`` says what is not to be cut."""
+    rows = [{"source": f"s{n}", "target": "t", "group": n % 2, "by": n % 5} for n in range(100)]
+    Path("my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    dataset = data(train="my.jsonl", dev_fraction=0.2)
+    assert len(dataset.split("dev")) == 20
+    assert {record.fields["group"] for record in dataset.split("dev")} == {0, 1}
+    dev = data(train="my.jsonl", dev_fraction=0.2, split_by="by").split("dev")
+    assert len(dev) == 20
+    assert {record.fields["group"] for record in dev} == {0, 1}
+    assert len({record.fields["by"] for record in dev}) == 1
+
+
 def test_examples_without_a_context_are_not_one_passage() -> None:
     """As in collections of instructions, where few have one: the cut would take all others, or none."""
     rows = [{"source": f"s{n}", "target": "t", "context": "c" * (n < 10)} for n in range(100)]

@@ -13,7 +13,7 @@ import peers
 import tiny
 from jeoni.base.errors import UserError
 from jeoni.data.catalog import DataConfig, open_dataset
-from jeoni.data.record import Record
+from jeoni.data.record import GROUP, Record
 from jeoni.metrics.dialogue import state_scores
 from jeoni.models import hub
 from jeoni.models.model import Model
@@ -88,7 +88,7 @@ def test_klue_as_it_is_published(tmp_path: Path) -> None:
     assert len(rows) == 6
     assert rows[1].fields == {
         "id": "wos-v1_train_00000-1",
-        "group": "wos-v1_train_00000",
+        GROUP: "wos-v1_train_00000",
         "turn": 2,
         "text": "서울 한가운데 식당 찾아요",
         "turns": ["안녕하세요.", "무엇을 도와드릴까요?", "서울 한가운데 식당 찾아요"],
@@ -122,7 +122,7 @@ def test_ontology_that_is_none(tmp_path: Path) -> None:
 def test_a_dialogue_stays_on_one_side_of_a_cut(tmp_path: Path) -> None:
     path = str(write(tmp_path / "t.json", dialogues(8)))
     dataset = open_dataset(DataConfig(train=path, dev_fraction=0.25))
-    train, dev = ({r.fields["group"] for r in dataset.split(s)} for s in ("train", "dev"))
+    train, dev = ({r.fields[GROUP] for r in dataset.split(s)} for s in ("train", "dev"))
     assert (len(train), len(dev), train & dev) == (6, 2, set())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jeoni.base import rng
 from jeoni.base.errors import UserError
-from jeoni.data.record import Record
+from jeoni.data.record import GROUP, Record
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Source:
 def group(record: Record) -> str:
     """What examples have in common that must not be on both sides of a cut."""
     fields = record.fields
-    if "group" in fields:
-        return str(fields["group"])
+    if GROUP in fields:
+        return str(fields[GROUP])
     if fields.get("context"):  # of texts to be written, some may have none
         return str(fields["context"])
     own = next((name for name in ("text", "source", "question", "good") if name in fields), None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
-from jeoni.data.record import Record
+from jeoni.data.record import GROUP, Record
 from jeoni.data.standard import Columns, has, text, value
 
 USER = "user"
@@ -70,7 +70,7 @@ def dialogue_fields(record: Record, columns: Columns, labeled: bool) -> dict[str
     name = columns.id or "guid | id"
     dialogue = str(value(record, name, "id")) if has(record, name) else record.source
     number = len(_places(turns))
-    fields: dict[str, Any] = {"id": f"{dialogue}-{number - 1}", "group": dialogue, "turn": number}
+    fields: dict[str, Any] = {"id": f"{dialogue}-{number - 1}", GROUP: dialogue, "turn": number}
     fields |= {"text": texts[-1], "turns": texts}
     if labeled or turns[-1].get("state") is not None:
         fields["state"] = _state(record, turns[-1].get("state"))

@@ -8,7 +8,7 @@ from jeoni.base.errors import UserError
 from jeoni.data.cards import Metric, Task
 from jeoni.data.choices import choice_fields, choice_index
 from jeoni.data.dialogues import dialogue_fields, states_of, user_turns
-from jeoni.data.record import Record
+from jeoni.data.record import GROUP, Record
 from jeoni.data.relations import relation_fields
 from jeoni.data.standard import (
     Columns,
@@ -140,7 +140,7 @@ def standard_record(
     kind = KINDS[task]
     values = kind.fields(record, columns, labeled)
     if columns.split_by:
-        values["group"] = value(record, columns.split_by, "split_by")
+        values[GROUP] = value(record, columns.split_by, "split_by")
     result = Record(values, record.source, record.line, record.unit)
     if own:
         check_said(result, kind.texts)

@@ -7,6 +7,8 @@ from typing import Any, ParamSpec
 from jeoni.base.errors import UserError
 
 P = ParamSpec("P")
+GROUP = "__group__"
+"""Field of what examples have in common that must not be on both sides of a cut: no user's column."""
 
 
 @dataclass(frozen=True, slots=True)

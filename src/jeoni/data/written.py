@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.data.record import Record
+from jeoni.data.record import GROUP, Record
 from jeoni.data.standard import Columns, has, text, value
 
 _GROUPS = ("field", "linguistics_term")  # of BLiMP, beside its paradigms
@@ -58,7 +58,7 @@ def matched_fields(record: Record, columns: Columns, labeled: bool) -> dict[str,
         UserError: no such column, or something else than texts.
     """
     pair = text(record, columns.pair or "pair", "pair")
-    return {"text": text(record, columns.text or "text", "text"), "pair": pair, "group": pair}
+    return {"text": text(record, columns.text or "text", "text"), "pair": pair, GROUP: pair}
 
 
 def check_pairs(records: Sequence[Record]) -> None:

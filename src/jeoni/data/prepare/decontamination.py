@@ -19,13 +19,14 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import replacing
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.prepare.normal import Hashes, Ints, Normal, mixed, normal, words_at
+from jeoni.data.record import GROUP
 
 RUN = 64  # bytes
 _CERTAIN = RUN + 7  # a run of so many is always found
 _SENTENCE = 30  # bytes of a short text that counts as a sentence, too
 _PERIOD = 12  # bytes: "ㅋㅋㅋ..." is in everybody's review, and so is what has up to 4 letters
 _BATCH = 2_000  # evaluation texts that are looked at at a time
-_NO_TEXT = {"id", "label", "title", "group"}
+_NO_TEXT = {"id", "label", "title", GROUP}
 
 Owners = npt.NDArray[np.int64]
 
