@@ -349,3 +349,13 @@ def test_vectors_have_length_one_and_texts_are_cut() -> None:
 def test_vectors_of_nothing() -> None:
     with pytest.raises(UserError, match="text 1: no tokens"):
         embed(parts.model("gpt2"), ["a river", ""])
+
+
+def test_the_projection_is_drawn_for_itself() -> None:
+    """Not with the seed of the backbone, whose word table begins with the first numbers."""
+    mix = mixed()
+    of = dict(mix.module.named_parameters())
+    (projection,) = (w for name, w in of.items() if name.endswith("projection.weight"))
+    words = next(w for name, w in of.items() if name.endswith("embeddings.words.weight"))
+    own, other = projection.detach().flatten(), words.detach().flatten()[: projection.numel()]
+    assert abs(float(torch.corrcoef(torch.stack([own, other]))[0, 1])) < 0.5

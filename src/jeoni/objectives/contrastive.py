@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from jeoni.base import rng
 from jeoni.base.batch import Batch
 from jeoni.base.config import Config
 from jeoni.data.chunks import Chunks, Ints
@@ -79,7 +80,8 @@ class Contrastive(Objective):
         self._all = nn.ModuleDict({"model": model})
         if self.config.projection:
             projection = nn.Linear(model.spec.hidden, model.spec.hidden)
-            model.draw(projection, "heads.projection", seed)
+            # With the seed itself it would begin with the numbers of the word table.
+            model.draw(projection, "heads.projection", rng.derive("head", "projection", seed))
             self._all["projection"] = projection.to(model.device)
 
     @property
