@@ -87,6 +87,18 @@ def test_a_constant_model_has_no_correlation(model: Model) -> None:
     assert scored(make(tiny.model()), [1.0], [2.0])["pearson"] == 0.0
 
 
+def test_small_numbers_have_the_interval_of_large_ones(model: Model) -> None:
+    rng = np.random.default_rng(0)
+    gold = rng.uniform(0, 5, 50)
+    found = gold + rng.normal(0, 1, 50)
+    task = make(model, threshold=None)
+    for scale in (1.0, 1e-6, 1e-90):
+        encoded = task.encode(tiny.labeled([("x", scale * g) for g in gold]))
+        scores = task.score(encoded, [NumberPrediction(scale * v) for v in found])
+        low, high = scores.intervals("pearson")["pearson"]
+        assert 0.5 < low < scores.values["pearson"] < high
+
+
 @pytest.mark.parametrize("metric", ["pearson", "spearman"])
 def test_the_interval_is_that_of_the_figure(model: Model, metric: str) -> None:
     """Of moments summed over whole resamples the figure is the figure."""

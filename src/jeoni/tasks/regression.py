@@ -34,6 +34,7 @@ from jeoni.tasks._texts import JudgedConfig, TextTask, judged_features, one_outp
 SHOWN = 12
 FAR = 100
 HIGHEST = 300.0  # as a power of ten, a float can still hold it
+CONSTANT = 1e-12  # a share of what is added up: a smaller difference is rounding
 LOWEST = -15.0  # a power of ten that is not lost beside 1
 
 
@@ -247,9 +248,11 @@ def _spearman(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pearson's of summed moments; 0 where a side is constant."""
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    spread = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
+    of_x, of_y = n * xx - x * x, n * yy - y * y
+    varies = (of_x > CONSTANT * n * xx) & (of_y > CONSTANT * n * yy)
+    spread = np.sqrt(np.maximum(of_x, 0)) * np.sqrt(np.maximum(of_y, 0))
     result: NDArray[np.float64] = np.divide(
-        n * xy - x * y, np.sqrt(spread), out=np.zeros_like(n), where=spread > 1e-12
+        n * xy - x * y, spread, out=np.zeros_like(n), where=varies
     )
     return result
 
