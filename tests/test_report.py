@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jeoni.report import markup
+from jeoni.report.listed import spread
 from jeoni.report.page import Report
 from jeoni.report.sections import (
     Bars,
@@ -223,3 +224,12 @@ def test_settings_are_flattened_and_exact() -> None:
 def test_half_an_emoji_can_be_written(tmp_path: Path) -> None:
     path = Report("T", "", [Note("N", "cut \ud83d here")]).write(tmp_path / "r.html")
     assert "cut ? here" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("count", [0, 1, 11, 12, 13, 23, 24, 100])
+def test_what_is_listed_is_from_all_over(count: int) -> None:
+    found = spread(range(count), 12)
+    assert len(set(found)) == min(count, 12)
+    if count >= 12:
+        assert found[0] == 0
+        assert found[-1] >= count * 11 // 12

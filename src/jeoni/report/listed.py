@@ -7,6 +7,12 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """``count`` of the items, from all over them: evenly from the first on; all, if there are no more."""
+    step = max(1, len(items) / count)
+    return [items[int(i * step)] for i in range(min(count, len(items)))]
+
+
 @dataclass(frozen=True)
 class Listed(Generic[Item]):
     """A title and items below it."""

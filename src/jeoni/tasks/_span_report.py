@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from jeoni.data.record import Record, text_field
+from jeoni.report.listed import spread
 from jeoni.report.sections import Bars, Passage, Passages, Section
 from jeoni.tasks._span_types import SpanPrediction
 
@@ -55,7 +56,7 @@ def span_sections(
             "kind",
             "score",
         ),
-        Passages("Wrong answers", [items[i] for i in _spread(wrong, SHOWN)]),
+        Passages("Wrong answers", [items[i] for i in spread(wrong, SHOWN)]),
         Passages("Right answers", right[:SHOWN]),
     ]
 
@@ -107,9 +108,3 @@ def _by_length(records: Sequence[Record], scores: Sequence[float]) -> list[dict[
 def _rows(groups: dict[str, list[float]], *, by_size: bool = True) -> list[dict[str, object]]:
     order = sorted(groups.items(), key=lambda g: -len(g[1])) if by_size else groups.items()
     return [{"kind": f"{k} (n={len(v)})", "score": sum(v) / len(v)} for k, v in order]
-
-
-def _spread(items: Sequence[int], count: int) -> list[int]:
-    """``count`` of the items, evenly from best to worst."""
-    step = max(1, len(items) / count)
-    return [items[int(i * step)] for i in range(min(count, len(items)))]

@@ -8,6 +8,7 @@ from jeoni.data.record import Record
 from jeoni.data.tags import invalid
 from jeoni.metrics.entities import Entity, entities, entity_scores
 from jeoni.metrics.labels import confusion
+from jeoni.report.listed import spread
 from jeoni.report.sections import Bars, Confusion, Marked, MarkedText, Section, Span, Table
 from jeoni.tasks._projection import word_places
 
@@ -36,7 +37,6 @@ def tag_sections(
     there, found = ([entities(tags) for tags in side] for side in (gold, said))
     items = [_marked(r, a, b) for r, a, b in zip(records, there, found, strict=True) if a or b]
     wrong = [item for item in items if not item.good]
-    step = max(1, len(wrong) // SHOWN)
     counts = entity_scores(gold, said).by_type
     rows = [
         (kind, c.gold, c.predicted, c.right, c.precision, c.recall, c.f1)
@@ -51,7 +51,7 @@ def tag_sections(
         Table("Errors", ("kind", *WRONG), errors(there, found),
               note=f"boundary: right kind, overlapping; kind: right place. Predicted tags that BIO does "
               f"not allow where they stand: {broken}."),
-        Marked("Wrong", wrong[::step][:SHOWN]),
+        Marked("Wrong", spread(wrong, SHOWN)),
         Marked("Right", [item for item in items if item.good][: SHOWN // 2]),
     ]  # fmt: skip
 

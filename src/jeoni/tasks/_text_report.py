@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from jeoni.report.listed import spread
 from jeoni.report.sections import NOTHING, Bars, Section, Text, Texts
 
 SHOWN = 12
@@ -34,8 +35,7 @@ def text_sections(
         for source, gold, text, score in rows
     ]
     order = sorted((i for i in range(len(items)) if not items[i].good), key=scores.__getitem__)
-    step = max(1.0, len(order) / SHOWN)
-    wrong = [items[order[int(n * step)]] for n in range(min(SHOWN, len(order)))]
+    wrong = [items[i] for i in spread(order, SHOWN)]
     written = [gold[0] if gold else "" for gold in references]
     return [
         Bars(f"{metric} by words to be written", by_length(written, scores), "words", "score"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from jeoni.metrics.parsing import Tree
 from jeoni.report.arcs import Arcs, Parsed
+from jeoni.report.listed import spread
 from jeoni.report.sections import Bars, Section, Table
 
 SHOWN = 8
@@ -71,5 +72,4 @@ def _chosen(
         if len(own) <= MOST_WORDS
     ]
     wrong = [item for item in items if not item.good]
-    step = max(1, len(wrong) // SHOWN)
-    return wrong[::step][:SHOWN] + [item for item in items if item.good][: SHOWN // 2]
+    return spread(wrong, SHOWN) + [item for item in items if item.good][: SHOWN // 2]
