@@ -53,7 +53,7 @@ class MultipleChoice(TextTask[list[float], ChoicePrediction]):
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> Encoded:
         """Each choice to ``[CLS] text [SEP] choice [SEP]``; targets ``label [n]``, ``choices [n]``.
 
-        Where nothing but the choices is there (an empty text), they are single texts.
+        An empty text is a text: ``[CLS] [SEP] choice [SEP]``, as the reference implementation reads it.
         """
         sizes = [len(record.fields["choices"]) for record in records]
         pairs = [
