@@ -358,7 +358,9 @@ def test_a_run_learns_and_is_used(run: FinetuneResult, data: Path, jeoni: Run) -
     assert json.loads(found.out.splitlines()[2])["text"] == WORDS[3]
     assert generate(run.folder, ["river", "next: river"])[0].text.strip() == "bridge"  # type: ignore[union-attr]
     assert generate(run.folder, "next: river")[0].text.strip() == "bridge"  # type: ignore[union-attr]
-    assert habits(hub.load(run.folder)) == {"max_new": 12, "beams": 1, "length_penalty": 1.0}
+    loaded = hub.load(run.folder)
+    assert habits(loaded, {}) == {"max_new": 12, "beams": 1, "length_penalty": 1.0}
+    assert "beams" not in habits(loaded, {"top_p": 0.9})
     assert len(generate(run.folder, ["river"], max_new=1)[0].ids) == 1
     assert jeoni("generate", "--model", str(run.folder), "valley").out.strip() == "forest"
     assert (

@@ -115,7 +115,7 @@ def generate(
     if stream:
         _check_stream(texts, json)
     loaded = writer(model, device=device, precision=precision, family=family)
-    settings = {**habits(loaded), **settings}
+    settings = {**habits(loaded, settings), **settings}
     if stream:
         _stream(loaded, asked(loaded, texts)[0], settings)
         return

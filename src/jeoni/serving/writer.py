@@ -1,6 +1,6 @@
 """Write with a model: ``jeoni.generate``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def generate(
     Settings.of(**settings)  # a mistake there is found before anything is loaded
     texts = [prompts] if isinstance(prompts, str) else prompts
     loaded = writer(model, device=device, precision=precision, family=family)
-    return loaded.generate(asked(loaded, texts), **{**habits(loaded), **settings})
+    return loaded.generate(asked(loaded, texts), **{**habits(loaded, settings), **settings})
 
 
 def asked(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -64,12 +64,19 @@ def asked(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
     return [task.prompts([p])[0] if isinstance(p, str) else p for p in prompts]
 
 
-def habits(model: Model) -> dict[str, Any]:
-    """How a model that was trained for text-to-text wrote there: how much, and with how many beams."""
+def habits(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How a model that was trained for text-to-text wrote there: how much, and with how many beams.
+
+    Args:
+        model: the model.
+        settings: what is asked for; if it draws, there are no beams.
+    """
     known = model.settings
     if known.get("task") != "text_to_text":
         return {}
     own = {"max_new": "max_target", "beams": "beams", "length_penalty": "length_penalty"}
+    if Settings.of(**settings).draws:
+        del own["beams"]
     return {name: known[key] for name, key in own.items() if key in known}
 
 
