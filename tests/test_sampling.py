@@ -177,6 +177,12 @@ def test_greedy_takes_the_likeliest() -> None:
         ({"top_p": "0.9"}, "top_p is '0.9'"),
         ({"repetition_penalty": -1.0}, "repetition_penalty is -1.0"),
         ({"length_penalty": float("inf")}, "length_penalty is inf"),
+        (
+            {"length_penalty": -1e308},
+            "length_penalty is -1e[+]308, but takes a number from -10 to 10",
+        ),
+        ({"temperature": 1e-37}, "temperature is 1e-37, but must be at least 1e-30"),
+        ({"early_stopping": 1}, "early_stopping is 1, not true, false or never"),
         ({"early_stopping": "soon"}, "early_stopping is 'soon'"),
         ({"stop": ["a", ""]}, "stop takes texts that are not empty"),
         ({"stop": 5}, "stop takes texts that are not empty"),

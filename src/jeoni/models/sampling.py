@@ -15,6 +15,10 @@ from jeoni.base.lookup import suggest
 
 FEW = 1024
 """Likeliest tokens that are looked at first: nearly always they hold the whole nucleus."""
+LEAST = 1e-30
+"""Logits that are divided by less may leave float32."""
+MOST = 10
+"""A length to a higher power may leave float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +87,11 @@ class Settings:
             if not whole and (name != "top_k" or value is not None):
                 raise UserError(f"{name} is {value!r}, but takes a whole number from 1")
         self._check_ranges()
-        if not _number(self.length_penalty):
-            raise UserError(f"length_penalty is {self.length_penalty!r}, which is no number")
-        if self.early_stopping not in (True, False, "never"):
+        if not (_number(self.length_penalty) and abs(self.length_penalty) <= MOST):
+            raise UserError(
+                f"length_penalty is {self.length_penalty!r}, but takes a number from -{MOST} to {MOST}"
+            )
+        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
             raise UserError(f"early_stopping is {self.early_stopping!r}, not true, false or never")
         if any(not isinstance(text, str) or not text for text in self.stop):
             raise UserError("stop takes texts that are not empty")
@@ -105,10 +111,12 @@ class Settings:
             ("repetition_penalty", math.inf),
         ):
             value = getattr(self, name)
-            if value is not None and not (_number(value) and 0 < value <= most):
+            if value is not None and not (_number(value) and LEAST <= value <= most):
                 upto = "" if most == math.inf else f", and at most {most:g}"
+                tiny = _number(value) and 0 < value < LEAST
+                low = f"at least {LEAST:g}" if tiny else "above 0"
                 hint = "for the likeliest token always, leave it out" if not value else None
-                raise UserError(f"{name} is {value!r}, but must be above 0{upto}", hint=hint)
+                raise UserError(f"{name} is {value!r}, but must be {low}{upto}", hint=hint)
 
     def seeds(self, prompts: int) -> list[int]:
         """One for each prompt.
