@@ -201,6 +201,7 @@ def test_klue_as_it_is_published(tmp_path: Path) -> None:
 def test_a_word_is_known_by_its_first_token() -> None:
     task = make()
     encoded = task.encode(sentences())
+    assert {str(rows.dtype) for rows in encoded.features.targets.values()} == {"int16"}
     for index, (words, heads, names) in enumerate(SENTENCES):
         batch = encoded.features.batch([index])
         encoding = task.model.tokenizer.encode(" ".join(words))
@@ -266,7 +267,7 @@ def test_scores_are_biaffine() -> None:
     head: Any = task.model.heads["dependency"]
     batch = task.encode(sentences([SENTENCES[1]])).features.batch([0])
     logits = task.logits(batch)[0]
-    states = task.model(batch)[batch.targets["places"][0]]
+    states = task.model(batch)[batch.targets["places"][0].long()]
     both = torch.cat([head.root.weight, states])
     word, other = head.arc_word(states[0]), head.arc_head(both[2])
     torch.testing.assert_close(

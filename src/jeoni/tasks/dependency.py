@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -31,6 +32,8 @@ from jeoni.tasks._tree_scores import MAIN, SUMS, tree_scores
 
 HEAD = "dependency"
 IGNORED = -100
+LONGEST = 32767
+"""Places of tokens, and numbers of words, are kept as int16: rows are as wide as the longest sentence."""
 UNREAD = "words without a token (cut off, or dropped by the tokenizer)"
 UNKNOWN = "words with a relation that the model does not know"
 Kept = tuple[list[int], list[int], list[float]]
@@ -56,8 +59,8 @@ class DependencyConfig(Config):
     """
 
     labels: tuple[str, ...] | None = None
-    max_length: int = Field(256, ge=1)
-    max_words: int = Field(512, ge=1)
+    max_length: int = Field(256, ge=1, le=LONGEST)
+    max_words: int = Field(512, ge=1, le=LONGEST)
     piece: Literal["auto", "first", "last"] = "auto"
     arc_size: int = Field(500, ge=1)
     relation_size: int = Field(100, ge=1)
@@ -117,7 +120,7 @@ class Dependency(Task[Kept, TreePrediction]):
         ``relations``, -100 where there is none to learn.
         """
         longest = max(map(self._words, records))
-        places = np.full((len(records), longest), -1)
+        places = np.full((len(records), longest), -1, np.int16)
         own = np.zeros(places.shape, np.bool_)
         sequences = []
         for row, (sequence, found) in enumerate(self._read(records)):
@@ -163,10 +166,12 @@ class Dependency(Task[Kept, TreePrediction]):
             found[units[at]] = at + tokenizer.text_start()
             yield sequence, found
 
-    def _gold(self, records: Sequence[Record], own: Any) -> tuple[dict[str, Ints], int]:
+    def _gold(
+        self, records: Sequence[Record], own: Any
+    ) -> tuple[dict[str, NDArray[np.int16]], int]:
         """Right heads and relations of the words that have a token; how many relations are unknown."""
         number = {name: index for index, name in enumerate(self.labels)}
-        heads, relations = (np.full(own.shape, IGNORED, np.int64) for _ in range(2))
+        heads, relations = (np.full(own.shape, IGNORED, np.int16) for _ in range(2))
         unknown = 0
         for row, record in enumerate(records):
             names = record.fields["relations"]
@@ -194,8 +199,8 @@ class Dependency(Task[Kept, TreePrediction]):
     def loss(self, logits: Tensor, batch: Batch) -> Loss:
         """Cross-entropy of each word's head, and of its relation to the right one."""
         width, choices = logits.shape[1:3]
-        heads = batch.targets["heads"][:, :width].reshape(-1)
-        relations = batch.targets["relations"][:, :width].reshape(-1)
+        heads = batch.targets["heads"][:, :width].reshape(-1).long()
+        relations = batch.targets["relations"][:, :width].reshape(-1).long()
         seen = heads != IGNORED
         arcs = logits[..., 0].reshape(-1, choices)
         right = float((arcs.detach().argmax(-1) == heads)[seen].sum())
