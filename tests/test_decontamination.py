@@ -185,8 +185,9 @@ def test_going_on_with_other_evaluation_data(
 )  # fmt: skip
 def test_sets_that_are_not_there(name: str, message: str, root: Path, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("the end\n")
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         corpora.run(tmp_path / "out", tmp_path / "a", decontaminate=[name], root=str(root))
+    assert "data.train" not in str(caught.value)
 
 
 def test_only_training_text_is_there(tmp_path: Path) -> None:

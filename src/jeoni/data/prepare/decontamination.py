@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from jeoni.base import lookup
 from jeoni.base.errors import UserError
 from jeoni.base.files import replacing
+from jeoni.data.cards import names as catalog
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.prepare.normal import Hashes, Ints, Normal, mixed, normal, words_at
 from jeoni.data.record import GROUP
@@ -123,6 +125,9 @@ def _unique(hashes: Hashes, of: Owners) -> tuple[Hashes, Owners]:
 
 
 def _texts(name: str, root: str | None) -> Iterator[str]:
+    if name not in catalog():
+        hints = (lookup.suggest(name, catalog()), "known: jeoni data list")
+        raise UserError(f"there is no dataset named {name!r}", hint="; ".join(filter(None, hints)))
     dataset = open_dataset(DataConfig(name=name, root=root))
     held = [
         split for split, source in dataset.sources.items() if split != "train" and not source.share
