@@ -294,6 +294,8 @@ def test_short_forms(assignments: list[str], section: str, value: Any) -> None:
         (["train.betas=[0.9,0.9,0.9]"], r"train\.betas must have at most 2 values"),
         (["train.betas=[0.9,1]"], r"train\.betas must be below 1, not 1"),
         (["seeds=[1,a]"], r"seeds must be a whole number, not 'a'$"),
+        (["seeds=[abc]"], r"^recipe: seeds must be a whole number, not 'abc'$"),
+        (["seeds=[a,b]"], r"^.*not 'a'\nrecipe: seeds must be a whole number, not 'b'$"),
         (["trian.lr=1e-4"], r"unknown key 'trian'; did you mean 'train'"),
         (["data.tran=my.csv"], r"unknown key 'data\.tran'; did you mean 'data\.train'"),
         (["batch.sise=4"], r"did you mean 'batch\.size'"),
@@ -336,5 +338,7 @@ def test_the_default_folder_tells_what_it_is() -> None:
     others = [["train.epochs=7"], ["seed=4"], ["init=random"], ["task.stride=1"]]
     folders = {resolve(BASE, change, {}).folder() for change in others} | {plain.folder()}
     assert len(folders) == len(others) + 1
+    free = ["train.threads=1", "train.save_every=5", "device=cpu", "keep_epochs=true"]
+    assert resolve(BASE, free, {}).folder() == plain.folder()  # it goes on with others
     own = resolve({"model": "package:some_model"}, ["data.train=dir/my.data.csv"], {})
     assert own.folder().name.startswith("my-some_model-full-")

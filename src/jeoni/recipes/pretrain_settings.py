@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from jeoni.base import rng
 from jeoni.base.config import Config
 from jeoni.data.batching import BatchConfig
+from jeoni.recipes import run
 from jeoni.recipes.settings import TokenizerConfig
 from jeoni.training.config import Factor, TrainConfig
 
@@ -184,5 +184,4 @@ class PretrainRecipe(Config):
             return Path(self.out)
         name = "+".join(n.rpartition(":")[2] for n in self.objectives)
         model = Path(self.model.removeprefix("package:").rstrip("/")).name
-        mark = f"{rng.derive(self.model_dump_json()):x}"[:8]
-        return Path("runs") / f"{name}-{model}-{mark}"
+        return Path("runs") / f"{name}-{model}-{run.mark(self)}"

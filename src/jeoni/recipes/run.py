@@ -10,6 +10,7 @@ from typing import Any
 import xxhash
 import yaml
 
+from jeoni.base import rng
 from jeoni.base.config import Config, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json, write_json, write_text
@@ -57,6 +58,17 @@ def _only_begun(folder: Path) -> bool:
         p.name == DATA or p.name.startswith(f".{DATA}.") or p.name.startswith(f".{RECIPE}.")
         for p in folder.iterdir()
     )
+
+
+def mark(recipe: Config) -> str:
+    """A hash of the recipe for the name of its folder: the same whatever the free settings are."""
+    known = type(recipe).model_fields
+    usual = {k: known[k].get_default() for k in FREE if k in known}
+    train: Config = recipe.train  # type: ignore[attr-defined]  # all recipes of runs have one
+    known = type(train).model_fields
+    inner = [k.removeprefix("train.") for k in FREE if k.startswith("train.")]
+    usual["train"] = train.model_copy(update={k: known[k].get_default() for k in inner})
+    return f"{rng.derive(recipe.model_copy(update=usual).model_dump_json()):x}"[:8]
 
 
 def check_data(folder: Path, files: Mapping[str, Path]) -> None:

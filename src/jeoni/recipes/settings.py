@@ -10,6 +10,7 @@ from jeoni.base import lookup
 from jeoni.base.config import Config
 from jeoni.data.batching import BatchConfig
 from jeoni.data.catalog import DataConfig
+from jeoni.recipes import run
 from jeoni.training.config import TrainConfig
 
 Named = dict[str, Any]
@@ -130,10 +131,10 @@ class FinetuneRecipe(Config):
         """The run folder."""
         if self.out is not None:
             return Path(self.out)
-        from jeoni.base import rng
-
         data = self.data.name or Path(self.data.train or "data").name.split(".")[0]
         model = self.model.removeprefix("package:").rstrip("/").replace("/", "-")
-        mark = f"{rng.derive(self.model_dump_json()):x}"[:8]
         start = "" if self.init == "pretrained" else "-random"
-        return Path("runs") / f"{data}-{Path(model).name}{start}-{self.strategy['name']}-{mark}"
+        return (
+            Path("runs")
+            / f"{data}-{Path(model).name}{start}-{self.strategy['name']}-{run.mark(self)}"
+        )
