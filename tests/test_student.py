@@ -75,6 +75,16 @@ def test_it_goes_on_as_its_own_model(teacher: Model, tmp_path: Path) -> None:
     assert_same_outputs(hub.load(tmp_path), student, tolerance=1e-12)
 
 
+@pytest.mark.parametrize("family", ["bert", "albert"])
+def test_what_was_drawn_is_drawn_in_the_student(family: str) -> None:
+    teacher = fresh(family, "masked_lm", layers=4)
+    student = shrink(teacher, layers=[1, 3])
+    assert student.fresh == {name for name, _ in student.named_parameters()}
+    teacher.fresh = {"backbone.stack.blocks.3.attention.qkv.weight"}
+    found = {"bert": {"backbone.stack.blocks.1.attention.qkv.weight"}, "albert": set[str]()}
+    assert shrink(teacher, layers=[1, 3]).fresh == found[family]
+
+
 def test_layers_that_share_one_block() -> None:
     teacher = fresh("albert", layers=4)
     student = shrink(teacher, layers=[0, 3])

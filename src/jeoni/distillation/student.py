@@ -63,7 +63,11 @@ def shrink(
         labels=teacher.labels,
     )
     blocks = [0] if spec.blocks == 1 else layers
-    _copy(student.backbone, _chosen(teacher.backbone.state_dict(), blocks, decoder))
+    chosen = _chosen(teacher.backbone.state_dict(keep_vars=True), blocks, decoder)
+    _copy(student.backbone, chosen)
+    drawn = {id(tensor) for name, tensor in teacher.named_parameters() if name in teacher.fresh}
+    names = [name for name, _ in student.backbone.named_parameters()]
+    student.fresh = {f"backbone.{name}" for name in names if id(chosen[name]) in drawn}
     for kind, head in teacher.heads.items():
         if same or (kind in COMMON and kind in own.heads):
             student.heads[kind] = deepcopy(head)
