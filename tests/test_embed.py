@@ -248,6 +248,13 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     assert pq.read_table(path).column_names == ["text"]
 
 
+def test_a_first_token_that_sees_no_other_is_no_text() -> None:
+    model = parts.model("gpt2")
+    with pytest.raises(UserError, match="pooling=first: the model's first token sees no other"):
+        embed(model, TEXTS, pooling="first")
+    assert embed_words(model, TEXTS, pooling="first")  # of a word, its first piece
+
+
 def test_no_such_way() -> None:
     with pytest.raises(UserError, match="layers='lsat' is none"):
         embed(tiny.model(), ["a"], layers="lsat")  # type: ignore[arg-type]

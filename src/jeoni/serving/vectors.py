@@ -17,6 +17,7 @@ from jeoni.base import lookup, runtime
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.models import hub
+from jeoni.models.heads import check_pooling
 from jeoni.models.model import Model
 from jeoni.nn.elmo import ScalarMix
 from jeoni.nn.heads import Pooling, pooled
@@ -141,6 +142,8 @@ def read(
     """
     for name, given, known in (("per", per, Per), ("pooling", pooling, Pooling)):
         _check(name, given, known)
+    if per == "text":
+        check_pooling(model, pooling, "pooling")
     size = shape(model, layers)
     texts = [texts] if isinstance(texts, str) else texts
     limit = model.spec.limit if max_length is None else max_length
