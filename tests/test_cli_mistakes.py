@@ -16,6 +16,7 @@ from shell import Run, user_error
         (["data.train=my.csv", "trian.lr=1"], ["unknown key 'trian'", "did you mean 'train'?"]),
         (["data.train=my.csv", "train.lr=fast"], ["train.lr", "number", "'fast'"]),
         (["data.train=none.csv"], ["no file none.csv", "JEONI_DATA"]),
+        (["data.train=a\udcff.csv"], [r"data.train is 'a\udcff.csv'", "no UTF-8", "rename"]),
         (["none.yaml"], ["no recipe file none.yaml"]),
         (["--data", "sqad"], ["no dataset named 'sqad'", "did you mean 'squad'?"]),
         (["--data", "nsmc"], ["nsmc", "JEONI_DATA"]),

@@ -1,7 +1,7 @@
 """Recipes: small frozen models, read from YAML and ``key=value`` overrides, strict about keys."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jeoni.base.errors import UserError
-from jeoni.base.mistakes import explain
+from jeoni.base.mistakes import explain, follows
 
 
 class Config(BaseModel):
@@ -53,7 +53,7 @@ def parse(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = error.errors()
+        problems = [problem for problem in error.errors() if not follows(problem)]
         lines = [explain(model, problem, within) for problem in problems]
         absent = [str(p["loc"][0]) for p in problems if p["type"] == "missing" and p["loc"]]
         hints = [missing[key] for key in absent if key in (missing or {})] if missing else []
@@ -135,13 +135,33 @@ def gather(
     """Values of a file or mapping with settings and overrides on top, and what messages call them.
 
     A top-level key that is set to nothing is as if it were not there.
+
+    Raises:
+        UserError: as of ``read_yaml`` and ``override``; a text that no file can hold.
     """
     if isinstance(recipe, str | Path):
         values, where = read_yaml(Path(recipe)), str(recipe)
     else:
         values, where = dict(recipe or {}), "recipe"
     whole = override({**values, **settings}, overrides)
+    if odd := next(_unwritable(whole), None):
+        raise UserError(
+            f"{where}: {odd}, which has bytes that are no UTF-8",
+            hint="rename the file or folder: what is written of a run has its name",
+        )
     return {key: value for key, value in whole.items() if value is not None}, where
+
+
+def _unwritable(value: Any, key: str = "") -> Iterator[str]:
+    """Which texts are not UTF-8, as names of files may be: Python has lone surrogates for such bytes."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _unwritable(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _unwritable(inner, key)
+    elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        yield f"{key} is {value!r}"
 
 
 def _read_value(text: str) -> Any:

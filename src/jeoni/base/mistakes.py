@@ -1,6 +1,6 @@
 """What is wrong with settings, in plain sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from pydantic import BaseModel
@@ -53,6 +53,13 @@ def explain(model: type[BaseModel], problem: Any, within: str = "") -> str:
         return f"{name or 'this'} must {wanted}, not {_shown(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{name}: {message} (given: {_shown(problem['input'])})" if name else message
+
+
+def follows(problem: Any) -> bool:
+    """Whether a list is only too short without its wrong members: each of them is a problem of its own."""
+    if problem["type"] != "too_short" or not isinstance(problem["input"], Sized):
+        return False
+    return len(problem["input"]) >= int(problem["ctx"]["min_length"])
 
 
 def _unknown(model: type[BaseModel], path: Sequence[str], within: str) -> str:
