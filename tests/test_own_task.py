@@ -125,6 +125,7 @@ def test_the_run_remembers_the_full_name(loud: FinetuneResult, module: str) -> N
         assert hub.load(folder).settings["task"] == f"{module}:LOUD"
     results = json.loads((loud.folder / "seed-2/results.json").read_text())
     assert results["task"] == f"{module}:LOUD"
+    assert results["base"] == loud.results["base"] == "classification"
     assert loud.metrics["loudness"] == 11.0
     card = (loud.folder / "model/README.md").read_text()
     assert f"tags: [{module}:LOUD]" in card

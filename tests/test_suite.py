@@ -322,6 +322,15 @@ def test_degenerate_runs(
     assert flags.flags(tmp_path, results)[0] == "f1 is not a number"
 
 
+def test_a_task_of_ones_own_has_the_scale_of_ours(tmp_path: Path) -> None:
+    """Made from span_qa, whose figures are percent: an answer with 1 of 100 is not right."""
+    said = [(1.0, {"text": "yes"})] * 2
+    predicted(tmp_path, said)
+    results = {"main_metric": "f1", "metrics": {"f1": 1.0}, "task": "mine:QA", "base": "span_qa"}
+    assert flags.flags(tmp_path, results) == ["one answer predicted: yes"]
+    assert flags.flags(tmp_path, {**results, "base": None}) == []
+
+
 def predicted(folder: Path, said: list[tuple[float, dict[str, Any]]]) -> None:
     rows = [{"score": score, "prediction": prediction} for score, prediction in said]
     text = "\n".join(map(json.dumps, rows))

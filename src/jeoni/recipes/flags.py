@@ -11,6 +11,7 @@ from jeoni.base.files import read_json
 from jeoni.metrics.scales import in_percent
 from jeoni.models import hub
 from jeoni.recipes import run
+from jeoni.recipes.results import base_task
 from jeoni.training import log
 
 STUCK = 0.97
@@ -40,7 +41,7 @@ def flags(folder: Path, results: Mapping[str, Any]) -> list[str]:
     main = results["main_metric"]
     found = [f"{main} is not a number"] if results["metrics"].get(main) is None else []
     rows = run.predictions(folder)
-    best = 100.0 if in_percent(results.get("task", ""), main) else 1.0  # of a right answer
+    best = 100.0 if in_percent(base_task(results), main) else 1.0  # of a right answer
     said = _one_answer(rows, best, logarithms=_settings(folder).get("log") is True)
     return [*found, *said, *_stuck(log.read(folder))]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.metrics.scales import in_percent
-from jeoni.recipes.results import FIGURES, degenerate, figures
+from jeoni.recipes.results import FIGURES, base_task, degenerate, figures
 from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.report.page import Report
 from jeoni.report.sections import Bars, Curves, Headline, KeyValues, Section, Table
@@ -25,7 +25,7 @@ def run_report(
     path: Path,
 ) -> Path:
     """The report of one training run."""
-    task, main = results["task"], results["main_metric"]
+    task, main = base_task(results), results["main_metric"]
     interval = results["interval"]
     training = results["training"]
     sections: list[Section] = [
@@ -78,7 +78,7 @@ def run_report(
 
 def seeds_report(recipe: FinetuneRecipe, results: Results, path: Path) -> Path:
     """The report of a run with several seeds: median, spread, a link to each seed by name."""
-    task, main = results["task"], results["main_metric"]
+    task, main = base_task(results), results["main_metric"]
     names = list(results["metrics"])
     runs = results["runs"]
     sections: list[Section] = [

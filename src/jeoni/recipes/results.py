@@ -9,6 +9,7 @@ from jeoni.base import runtime
 from jeoni.evaluation.runner import Evaluation
 from jeoni.recipes.parts import Parts
 from jeoni.recipes.settings import FinetuneRecipe
+from jeoni.tasks._find import ours
 from jeoni.training.result import FitResult
 
 
@@ -22,6 +23,7 @@ def of_one(parts: Parts, result: FitResult, final: Evaluation) -> dict[str, Any]
     return {
         "metrics": values,
         "task": parts.task_name,
+        "base": ours(parts.task_name),
         "main_metric": task.main_metric,
         "interval": {"metric": task.main_metric, "level": 0.95, "low": low, "high": high},
         "intervals": {name: list(pair) for name, pair in intervals.items()},
@@ -52,6 +54,7 @@ def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str,
     return {
         "metrics": {name: statistics.median(values) for name, values in by_name.items()},
         "task": runs[0]["task"],
+        "base": runs[0].get("base"),
         "main_metric": runs[0]["main_metric"],
         "spread": {name: [min(values), max(values)] for name, values in by_name.items()},
         "seeds": list(recipe.seeds),
@@ -63,6 +66,11 @@ def summary(recipe: FinetuneRecipe, runs: Sequence[dict[str, Any]]) -> dict[str,
         ],
         "machine": runs[0]["machine"],
     }
+
+
+def base_task(results: Mapping[str, Any]) -> str:
+    """Which of our task types a run's is or is made from, for a user's own may be nowhere at hand."""
+    return str(results.get("base") or results.get("task", ""))
 
 
 FIGURES = ("metric", "value", "95% interval")

@@ -16,6 +16,7 @@ from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.recipes import finetune as finetuning
 from jeoni.recipes import flags, grid, run, suite_pages, suite_table
 from jeoni.recipes.evaluate import evaluate
+from jeoni.recipes.results import base_task
 from jeoni.recipes.suite_settings import SuiteRecipe, absence, resolve
 from jeoni.recipes.suite_table import Score
 from jeoni.training import distributed
@@ -152,7 +153,7 @@ def _score(
     found = {**results, "n": results["data"]["dev_examples"]}
     if (scored, recipe.split) != (name, "dev"):
         found = _evaluated(recipe, settings, folder, scored)
-    about = scored, settings["seeds"][0], str(folder), results["task"], results["main_metric"]
+    about = scored, settings["seeds"][0], str(folder), base_task(results), results["main_metric"]
     nothing, part = flags.flags(folder, results), _part(recipe, name, scored)
     interval = [found["interval"][side] for side in ("low", "high")]
     return Score(*about, found["metrics"], found["n"], nothing, part, interval)

@@ -17,7 +17,7 @@ class Score:
         name: the data set that was scored.
         seed: of the run.
         folder: of the run.
-        task: type of the task.
+        task: type of the task; of one of the user's own the one it is made from.
         main: the main metric.
         metrics: by name; null where it is no number.
         n: number of examples.
