@@ -58,8 +58,8 @@ class Page(html.parser.HTMLParser):
         ]
 
 
-def render(*sections: Section, lang: str = "en") -> Page:
-    return Page(Report("Title", "Subtitle", sections, lang=lang).html())
+def render(*sections: Section) -> Page:
+    return Page(Report("Title", "Subtitle", sections).html())
 
 
 def passage(context: str, gold: list[tuple[int, int]], predicted: tuple[int, int] | None) -> Page:

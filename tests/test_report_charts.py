@@ -32,7 +32,7 @@ def test_points_that_are_not_finite_are_left_out_and_counted() -> None:
     chart = Curves("C", rows, "x", "y")
     assert [p["x"] for p in plots.points(chart)] == [0]
     assert chart.dropped == 2
-    page = render(chart, lang="en")
+    page = render(chart)
     assert page.texts("p", "note") == ["Left out because not a finite number: 2."]
 
 

@@ -25,15 +25,13 @@ class Report:
     Args:
         title: heading of the page.
         subtitle: a line under it.
-        sections: what to show, in this order (see ``sections.py``).
-        lang: language of the page's own words, "en" or "ko". Texts are shown as given; those with
-            Hangul are marked as Korean whatever the page's language.
+        sections: what to show, in this order (see ``sections.py``). The page's own words are English; texts
+            are shown as given, and those with Hangul are marked as Korean.
     """
 
     title: str
     subtitle: str
     sections: Sequence[Section]
-    lang: str = "en"
 
     def html(self) -> str:
         """The page. Its policy forbids every fetch, and every script but the charts'."""
@@ -42,11 +40,11 @@ class Report:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         text: str = _template().render(
             report=self,
-            words=markup.WORDS.get(self.lang, markup.WORDS["en"]),
+            words=markup.WORDS,
             style=(_HERE / "page.css").read_text(encoding="utf-8"),
             script=script,
             script_source=f"'sha256-{digest}'" if charts else "'none'",
-            lang_of=functools.partial(_lang_of, page=self.lang),
+            lang_of=_lang_of,
         )
         # Half a surrogate pair (a text cut in the middle of an emoji) cannot be written as UTF-8.
         return text.encode("utf-8", "replace").decode("utf-8")
@@ -84,6 +82,6 @@ def _template() -> "jinja2.Template":
     return environment.get_template("page.html")
 
 
-def _lang_of(text: str, page: str) -> str:
+def _lang_of(text: str) -> str:
     """The language of a text: Korean if there is Hangul in it, else that of the page."""
-    return "ko" if markup.HANGUL.search(text) else page
+    return "ko" if markup.HANGUL.search(text) else "en"
