@@ -106,6 +106,10 @@ def test_sizes_that_cannot_be(
 def test_sizes_are_for_presets(tiny_folder: Path, reviews_csv: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="spec changes the sizes of a preset"):
         finetune(tiny.recipe(tiny_folder, reviews(reviews_csv), tmp_path / "a"), "spec.layers=1")
+    shipped = tiny.recipe("jeoni-ko-small", reviews(reviews_csv), tmp_path / "c")
+    with pytest.raises(UserError, match="a checkpoint has its sizes") as caught:
+        finetune(shipped, "spec.layers=1")
+    assert "did you mean" not in str(caught.value)
     with pytest.raises(UserError, match="did you mean 'electra-small-generator'"):
         finetune(
             tiny.recipe("electra-small-genarator", reviews(reviews_csv), tmp_path / "b"),

@@ -54,9 +54,11 @@ def model(
     presets = hub.presets(recipe.family)
     if not is_preset(recipe):
         if recipe.spec:
+            near = difflib.get_close_matches(recipe.model, presets, n=1, cutoff=0.75)
+            other = f"did you mean {near[0]!r}? " if near else "a checkpoint has its sizes; "
             raise UserError(
                 f"spec changes the sizes of a preset, but {recipe.model!r} is none",
-                hint=lookup.suggest(recipe.model, list(presets)),
+                hint=f"{other}presets: jeoni models list",
             )
         folder = located(recipe.model, list(presets))
         _check_own_tokenizer(recipe)
