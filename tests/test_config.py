@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from jeoni.base.config import Config, override, parse, read_yaml
+from jeoni.base.config import Config, as_yaml, override, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.recipes.finetune import resolve
 from jeoni.recipes.settings import FinetuneRecipe
@@ -222,6 +223,27 @@ def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
         read_yaml(path)
     path.write_text("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3}\nd: *b\n")
     assert read_yaml(path)["d"] == {"x": 2}
+
+
+def test_a_file_and_the_command_line_read_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("spec: {norm_eps: 1e-6}\nout: 2024-05-01\nmodel: '1e5'\n")
+    assert read_yaml(path) == {"spec": {"norm_eps": 1e-6}, "out": "2024-05-01", "model": "1e5"}
+    assert read_yaml(path) == override(
+        {}, ["spec={norm_eps: 1e-6}", "out=2024-05-01", "model='1e5'"]
+    )
+
+
+@given(st.one_of(st.floats(allow_nan=False), st.from_regex(r"[-+]?\.?[0-9]\.?[eE][-+]?[0-9]\Z")))
+@example("1e-6")
+@example("2024-05-01")
+@example("12:30")
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "written.yaml"
+    path.write_text(as_yaml({"key": value}), encoding="utf-8")
+    assert repr(read_yaml(path)["key"]) == repr(value)
+    path.write_text(yaml.safe_dump({"key": value}), encoding="utf-8")  # as it was written before
+    assert isinstance(value, str) or read_yaml(path)["key"] == value
 
 
 @pytest.mark.parametrize("content", [b"name: \xb1\xe2", b"a: \x00"])

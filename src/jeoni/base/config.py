@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,7 +75,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"cannot read recipe {path}: {error}") from None
     try:
-        values = yaml.load(text, _Once)
+        values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -92,8 +91,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-class _Once(yaml.SafeLoader):
-    """YAML in which no key of a mapping is there twice: the first would be passed over without a word."""
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-4 is a number, 2024-05-01 is a folder's name.
+
+    No key of a mapping is there twice: the first would be passed over without a word.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (yaml's own attribute)
+        letter: [(tag, form) for tag, form in rules if not tag.endswith(":timestamp")]
+        for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node: Any = super().compose_mapping_node(anchor)
@@ -105,6 +112,23 @@ class _Once(yaml.SafeLoader):
                 )
             seen.add(str(key.value))
         return node
+
+
+class _Dumper(yaml.SafeDumper):
+    """What ``_Loader`` reads as it was: a text that looks like a number of its is in quotes."""
+
+
+for _kind in (_Loader, _Dumper):  # YAML 1.1 wants a dot in the number and a sign in the exponent
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """The text of a recipe file with these values, for ``read_yaml``."""
+    return yaml.dump(values, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
 
 
 def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
@@ -170,7 +194,7 @@ def _read_value(text: str) -> Any:
     A text is all of it, if it is not in quotes: for YAML `` #`` begins a comment, and a newline is a blank.
     """
     try:
-        value = yaml.load(text, _loader())
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError:
         return text
     first = text.lstrip()[:1]
@@ -178,22 +202,6 @@ def _read_value(text: str) -> Any:
         return text.strip()
     bare = isinstance(value, dict | list) and first not in "{["
     return text if bare or (isinstance(value, dict) and value and ":" not in text) else value
-
-
-@cache
-def _loader() -> type[yaml.SafeLoader]:
-    """YAML as people write it on a command line: 1e-4 is a number, 2024-05-01 is a folder's name."""
-
-    class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers = {  # noqa: RUF012 (yaml's own attribute)
-            letter: [(tag, form) for tag, form in rules if not tag.endswith(":timestamp")]
-            for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-    # YAML 1.1 wants a dot in the number and a sign in the exponent.
-    number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
-    return Loader
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
-import yaml
 
 from jeoni.base import rng
-from jeoni.base.config import Config, parse, read_yaml
+from jeoni.base.config import Config, as_yaml, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json, write_json, write_text
 from jeoni.data.record import Record
@@ -117,10 +116,12 @@ def claim(folder: Path, recipe: Config, files: Mapping[str, Path], verb: str = "
     path = folder / RECIPE
     if path.exists():
         return
-    text = yaml.safe_dump(_values(recipe), allow_unicode=True, sort_keys=False)
     try:
         write_json(folder / DATA, fingerprint(files))
-        write_text(path, f"# Go on, or see it again: jeoni {verb} {path} out={folder}\n{text}")
+        write_text(
+            path,
+            f"# Go on, or see it again: jeoni {verb} {path} out={folder}\n{as_yaml(_values(recipe))}",
+        )
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror}", hint="give another folder with out="
