@@ -18,7 +18,7 @@ def benchmarks_importable() -> Any:
     sys.path.insert(0, str(BENCHMARKS))
     yield
     sys.path.remove(str(BENCHMARKS))
-    for name in ("job", "limits", "peer", "finetune", "tasks", "tasks_peer"):
+    for name in ("job", "limits", "peer", "finetune", "tasks", "tasks_peer", "pretrain"):
         sys.modules.pop(name, None)
 
 
@@ -162,6 +162,30 @@ def test_the_trainers_words_are_scored_where_they_are_cut() -> None:
     logits = np.eye(3)[[[2, 0, 1, 0, 2, 0]]]
     job = {"task": "tagging", "metric": "entity_f1"}
     assert score(job, logits, rows, dev, names) == pytest.approx(2 / 3)  # one of two, none wrong
+
+
+@pytest.mark.parametrize(
+    ("systems", "shares"),
+    [(["trainer", "jeoni"], [0.25, 0.5]), (["jeoni", "trainer"], [0.5, 0.25]), (["trainer"], [None])],
+    ids=["trainer first", "jeoni first", "trainer alone"],
+)  # fmt: skip
+def test_the_trainers_share_is_that_of_jeonis_operations(
+    systems: list[str], shares: list[float | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import pretrain
+
+    jobs = {
+        "jeoni": {"seconds": 1.0, "memory_mb": 1.0, "flops_per_token": 1e6},
+        "trainer": {"seconds": 2.0, "memory_mb": 1.0},
+    }
+    monkeypatch.setattr(pretrain, "job", lambda name, _: jobs[name])
+    monkeypatch.setattr(pretrain, "matmul_rate", lambda *_, **__: 2 * 32 * 128 * 1e6)
+    out = tmp_path / "results.json"
+    pretrain.main(["--size=quick", "--rounds=1", f"--out={out}", "--systems", *systems])
+    found = json.loads(out.read_text(encoding="utf-8"))["systems"]
+    assert [found[name]["share_of_matmul"] for name in systems] == shares
+    assert "0%" not in capsys.readouterr().out.replace("50%", "")
 
 
 def test_both_sides_of_tasks_get_the_same_files(tmp_path: Path) -> None:
