@@ -54,10 +54,17 @@ def command(recipe: dict[str, Any], start: str) -> str:
     objectives = [shlex.quote(f"objectives.{k}={v}".replace("'", "")) for k, v in given_objectives]
     spec = recipe.get("spec") or {}
     sizes = [f"spec.{key}={value}" for key, value in spec.items()]
-    store = Path(recipe["data"]["store"]).name
     return " ".join(
-        ["jeoni pretrain --model", start, "--store", store, *objectives, *sizes, *parts]
+        ["jeoni pretrain --model", start, text(recipe["data"]), *objectives, *sizes, *parts]
     )
+
+
+def text(data: dict[str, Any]) -> str:
+    """Which text, as one would type it: a store, or files, without their folders."""
+    if data.get("store"):
+        return f"--store {Path(data['store']).name}"
+    names = ",".join(Path(name).name for name in data["text"])
+    return shlex.quote(f"data.text=[{names}]" if len(data["text"]) > 1 else f"data.text={names}")
 
 
 def row(number: int, found: dict[str, Any]) -> str:

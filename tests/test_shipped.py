@@ -1,6 +1,8 @@
 """Checkpoints that come with jeoni: small, described, read here and by ``transformers``."""
 
+import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +48,24 @@ def test_transformers_reads_the_same(name: str) -> None:
 def test_a_slip_in_the_name() -> None:
     with pytest.raises(UserError, match="jeoni-ko-small"):
         jeoni.finetune(model="jeoni-ko-smal", data="wiki-ko-qa")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [({"store": "/here/stores/ko"}, "--store ko "), ({"text": ["wiki-ko"]}, "data.text=wiki-ko "),
+     ({"store": None, "text": ["/a/b.txt", "/a/c.txt"]}, "'data.text=[b.txt,c.txt]' ")],
+)  # fmt: skip
+def test_the_command_of_a_card(data: dict[str, Any], said: str) -> None:
+    """It says which text, a store or files, and not where they were."""
+    path = Path(__file__).parents[1] / "scripts" / "ship_checkpoint.py"
+    script = runpy.run_path(str(path))
+    recipe = {
+        "data": data, "length": 128, "train": {"lr": 1e-3, "warmup": 0.1}, "seed": 1,
+        "batch": {"tokens": None}, "objectives": {"masked_lm": 1.0},
+    }  # fmt: skip
+    command = script["command"](recipe, "bert-small")
+    assert f"--model bert-small {said}objectives.masked_lm=1.0 " in command
+    assert "/" not in command
 
 
 def test_weights_are_trained_in_float32() -> None:
