@@ -1,6 +1,7 @@
 """Recipes: overrides as people write them, and errors that name the key."""
 
 import itertools
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from pydantic import Field
 from jeoni.base.config import Config, as_yaml, override, parse, read_yaml
 from jeoni.base.errors import UserError
 from jeoni.recipes.finetune import resolve
+from jeoni.recipes.pretrain import resolve as of_pretraining
+from jeoni.recipes.run import claim
 from jeoni.recipes.settings import FinetuneRecipe
 
 
@@ -94,14 +97,32 @@ def test_settings_of_a_section_say_their_path() -> None:
 
 @pytest.mark.parametrize(
     ("train", "told"),
-    [({"steps": 5, "epochs": 3}, True), ({"steps": 5}, False), ({"epochs": 3}, False)],
+    [
+        ({"steps": 5, "epochs": 3}, "train.steps=5"),
+        ({"hours": 2, "epochs": 3}, r"train.hours=2.0"),
+        ({"steps": 5}, None),
+        ({"epochs": 3}, None),
+    ],
 )
-def test_steps_and_epochs(
-    train: dict[str, Any], told: bool, recwarn: pytest.WarningsRecorder
+@pytest.mark.parametrize("resolved", [resolve, of_pretraining], ids=["finetune", "pretrain"])
+def test_epochs_that_do_nothing(
+    resolved: Any, train: dict[str, Any], told: str | None, recwarn: pytest.WarningsRecorder
 ) -> None:
-    resolve(BASE, [], {"train": train})
+    resolved(BASE, [], {"train": train})
     messages = [str(w.message) for w in recwarn]
-    assert any("train.steps=5 decides" in m and "train.epochs=3" in m for m in messages) == told
+    begins = f"recipe: {told} decides how long it trains, and train.epochs=3 does nothing; "
+    assert [m.startswith(begins) for m in messages] == [True] * (told is not None)
+
+
+def test_epochs_of_a_recipe_that_ends_by_the_clock(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"train\.hours=0\.03 decides .*; train\.hours=null lets"):
+        of_pretraining("bert-demo", ["train.epochs=3"], {})
+    with pytest.warns(UserWarning, match="flops=1000000.0 decides"):
+        full = of_pretraining(BASE, ["train.epochs=3", "flops=1e6"], {})
+    claim(tmp_path, full, {})
+    with warnings.catch_warnings():  # what is written of it does not name them
+        warnings.simplefilter("error")
+        of_pretraining(tmp_path / "recipe.yaml", [], {})
 
 
 def test_settings_cannot_be_changed_later() -> None:

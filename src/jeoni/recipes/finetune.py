@@ -2,7 +2,6 @@
 
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,13 +108,7 @@ def resolve(
     """The validated recipe of a file or mapping with overrides on top."""
     values, where = gather(recipe, overrides, settings)
     full = parse(FinetuneRecipe, values, where=where, missing=MISSING)
-    given = values.get("train") or {}
-    if full.train.steps is not None and given.get("epochs") is not None:
-        warnings.warn(
-            f"{where}: train.steps={full.train.steps} decides how long it trains, and "
-            f"train.epochs={given['epochs']} does nothing; train.steps=null lets the epochs decide",
-            stacklevel=2,
-        )
+    run.warn_of_epochs(values, full, where)
     return full
 
 

@@ -88,7 +88,9 @@ def resolve(
 ) -> PretrainRecipe:
     """The validated recipe of a file, a name or a mapping with overrides on top."""
     values, where = gather(named.found(recipe, named.PRESETS), overrides, settings)
-    return parse(PretrainRecipe, values, where=where)
+    full = parse(PretrainRecipe, values, where=where)
+    run.warn_of_epochs(values, full, where)
+    return full
 
 
 def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -180,12 +181,36 @@ def finish(folder: Path, results: dict[str, Any]) -> None:
     write_json(folder / RESULTS, results)
 
 
-def _values(recipe: Config) -> dict[str, Any]:
-    """The recipe as its file has it: a run may be moved, and where steps decide, epochs do nothing."""
-    values = recipe.model_dump(mode="json", exclude={"out"})
+def warn_of_epochs(given: Mapping[str, Any], recipe: Config, where: str) -> None:
+    """Tell that epochs which were asked for do nothing.
+
+    Args:
+        given: what the recipe was made of.
+        recipe: with all its settings.
+        where: what messages begin with.
+    """
+    epochs = (given.get("train") or {}).get("epochs")
+    for key, value in _ends(recipe.model_dump()).items() if epochs is not None else ():
+        warnings.warn(
+            f"{where}: {key}={value} decides how long it trains, and train.epochs={epochs} does nothing; "
+            f"{key}=null lets the epochs decide",
+            stacklevel=3,
+        )
+
+
+def _ends(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how long it trains, if it is not the epochs."""
     train = values.get("train", {})
-    if train.get("steps") is not None:
-        train.pop("epochs", None)
+    ends = {f"train.{key}": train.get(key) for key in ("steps", "hours")}
+    ends["flops"] = values.get("flops")
+    return {key: value for key, value in ends.items() if value is not None}
+
+
+def _values(recipe: Config) -> dict[str, Any]:
+    """The recipe as its file has it: a run may be moved, and epochs may do nothing."""
+    values = recipe.model_dump(mode="json", exclude={"out"})
+    if _ends(values):
+        values["train"].pop("epochs")
     return values
 
 
