@@ -101,6 +101,30 @@ def test_characters() -> None:
     assert task.score(encoded, [right]).values["entity_macro_f1"] == 1.0
 
 
+@pytest.mark.parametrize(("labels", "blank"), [(("X", "Y"), "X"), (("X", "Y", "O"), "O")])
+def test_blanks_between_plain_characters(labels: tuple[str, ...], blank: str) -> None:
+    """No token stands for them: they are ``O`` or go on, and say nothing of how sure the model is."""
+    task = make(unit="character", labels=labels)
+    tags = ["X", "X", blank, "Y", "Y", "Y"]
+    encoded = task.encode([Record({"text": "서울 한강은", "tags": tags}, "x.tsv", 1)])
+    assert encoded.notes["characters without a token"] == 1
+    (found,) = perfect(task, encoded)
+    assert list(found.tags) == tags
+    scores = task.score(encoded, [found])
+    assert scores.values["tag_accuracy"] == 1.0
+    assert task.confidences(encoded, [found], scores) == ([0.5] * 5, [True] * 5)
+
+
+def test_words_without_a_token_have_no_probability() -> None:
+    task = make()
+    encoded = task.encode(words([(["a", "\u200b\x00", "film"], ["O", "B-LOC", "O"])]))
+    assert encoded.notes["words without a token"] == 1
+    (found,) = perfect(task, encoded)
+    assert found.probabilities == (0.5, 0.0, 0.5)
+    scores = task.score(encoded, [found])
+    assert task.confidences(encoded, [found], scores) == ([0.5] * 2, [True] * 2)
+
+
 def test_of_windows_the_one_with_most_around_counts() -> None:
     task = make(max_length=6, stride=2)
     encoded = task.encode(words([(["a", "b", "c", "d", "e", "f", "g"], ["O"] * 7)]))

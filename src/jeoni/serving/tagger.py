@@ -28,7 +28,7 @@ class Span:
         text: the part.
         tag: its kind.
         start, end: its characters in the text, from start to before the end.
-        probability: of its tags; of an entity's, the lowest.
+        probability: of its tags; of an entity's, the lowest; 0 of a word that no token stands for.
     """
 
     text: str
@@ -123,6 +123,7 @@ def _spans(
     spans = []
     for kind, first, last in parts:
         start, end = places[first][0], places[last][1]
-        chance = min(prediction.probabilities[first : last + 1])
+        said = [chance for chance in prediction.probabilities[first : last + 1] if chance]
+        chance = min(said, default=0.0)
         spans.append(Span(text[start:end], kind, start, end, chance))
     return spans

@@ -71,20 +71,27 @@ def to_words(tags: Sequence[str], units: Ints, count: int, missing: str) -> list
 
 
 def to_characters(
-    tags: Sequence[str], units: Ints, offsets: NDArray[Any], text: str, *, plain: bool
+    tags: Sequence[str],
+    units: Ints,
+    offsets: NDArray[Any],
+    text: str,
+    *,
+    plain: Sequence[str] | None,
 ) -> list[str]:
     """Tags of characters from those of the tokens that cover them.
 
-    The first character has its token's tag, the others go on with it (``plain``: have it too). A blank
-    inside an entity is part of it. What no token covers is ``O``.
+    The first character has its token's tag, the others go on with it (``plain``, the names of tags that are
+    not of entities: have it too). A blank inside an entity is part of it. What no token covers is ``O``; if
+    no tag is called so, it has the tag of the character before.
     """
     # Of tokens made from one character (bytes, jamo) the first counts: it comes last here.
     tags, spans = tags[::-1], [tuple(span) for span in offsets[units != NONE][::-1].tolist()]
-    if plain:
-        result = ["O"] * len(text)
+    if plain is not None:
+        result = ["O" if "O" in plain else ""] * len(text)
         for tag, (start, end) in zip(tags, spans, strict=True):
             result[start:end] = [tag] * (end - start)
-        return result
+        before = next(filter(None, result), plain[0])
+        return [before := tag or before for tag in result]
     result = character_tags(tags, spans, len(text))
     covered = np.zeros(len(text), np.bool_)
     for start, end in spans:

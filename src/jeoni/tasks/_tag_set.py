@@ -89,15 +89,18 @@ class TagSet:
         if words is not None:
             return to_words(tags, sentence.units, len(words), self.given[0] if self.plain else "O")
         text = record.fields["text"]
-        return to_characters(tags, sentence.units, sentence.offsets, text, plain=self.plain)
+        plain = self.given if self.plain else None
+        return to_characters(tags, sentence.units, sentence.offsets, text, plain=plain)
 
     def notes(self, records: Sequence[Record], sentences: Sequence[Sentence]) -> dict[str, int]:
         """What tokens, or the model's tags, cannot say, counted."""
         notes = {"words without a token": 0}
         for record, sentence in zip(records, sentences, strict=True):
             words = record.fields.get("tokens")
-            if words is not None:
-                notes["words without a token"] += len(words) - int((sentence.units != NONE).sum())
+            if words is not None or self.plain:
+                name = f"{'characters' if words is None else 'words'} without a token"
+                there = sentence.there(len(words or record.fields["text"]), words=words is not None)
+                notes[name] = notes.get(name, 0) + there.count(False)
         gold = [s.gold for s in sentences if s.gold is not None]
         if self.plain and gold:
             notes[UNKNOWN] = sum(tag not in self.numbers for tags in gold for tag in tags)

@@ -17,7 +17,7 @@ Kept = tuple[list[int], list[float]]
 
 @dataclass(frozen=True)
 class TagPrediction:
-    """A tag for each word (or character), and how probable it is."""
+    """A tag for each word (or character), and how probable it is; 0 where no token stands for it."""
 
     tags: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -38,13 +38,17 @@ class Sentence:
     gold: list[str] | None
 
     def spread(self, chances: NDArray[np.float64], count: int, *, words: bool) -> list[float]:
-        """Probabilities of words or characters from those of the tokens ``[T]``; 1 where there is none."""
-        result = np.ones(count)
+        """Probabilities of words or characters from those of the tokens ``[T]``; 0 where there is none."""
+        result = np.zeros(count)
         for token in np.flatnonzero(self.units != NONE)[::-1].tolist():
             unit = int(self.units[token])
             end = unit + 1 if words else int(self.offsets[token, 1])
             result[unit:end] = chances[token]
         return [round(chance, 4) for chance in result.tolist()]
+
+    def there(self, count: int, *, words: bool) -> list[bool]:
+        """Which words or characters a token stands for; of the others the model says nothing."""
+        return [bool(one) for one in self.spread(np.ones(len(self.units)), count, words=words)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Sources: Devlin et al., "BERT", 2019, section 5.3 (a linear layer on each word's
 """
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -236,14 +237,15 @@ class Tagging(Task[Kept, TagPrediction]):
     def confidences(
         self, encoded: Encoded, predictions: Sequence[TagPrediction], scores: Scores
     ) -> tuple[list[float], list[bool]]:
-        """Of every tag."""
+        """Of every tag that the model says: of what a token stands for."""
         assert isinstance(encoded, EncodedTags)
-        right = [
-            a == b
-            for gold, p in zip(encoded.gold, predictions, strict=True)
-            for a, b in zip(gold, p.tags, strict=True)
-        ]
-        return [chance for p in predictions for chance in p.probabilities], right
+        sure, right = list[float](), list[bool]()
+        rows = zip(encoded.records, encoded.sentences, encoded.gold, predictions, strict=True)
+        for record, sentence, gold, p in rows:
+            there = sentence.there(len(gold), words="tokens" in record.fields)
+            sure += compress(p.probabilities, there)
+            right += compress(map(str.__eq__, gold, p.tags), there)
+        return sure, right
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
