@@ -13,10 +13,12 @@ from pydantic import Field
 
 from jeoni.base.config import Config, as_yaml, override, parse, read_yaml
 from jeoni.base.errors import UserError
+from jeoni.data.catalog import DataConfig
 from jeoni.recipes.finetune import resolve
 from jeoni.recipes.pretrain import resolve as of_pretraining
 from jeoni.recipes.run import claim
 from jeoni.recipes.settings import FinetuneRecipe
+from jeoni.training.config import TrainConfig
 
 
 class Inner(Config):
@@ -360,6 +362,17 @@ def test_later_sources_win(tmp_path: Path) -> None:
     path.write_text("model: a\ndata: squad\ntrain: {epochs: 3, lr: 1.0e-4}\n")
     full = resolve(path, ["train.epochs=5"], {"model": "b"})
     assert (full.model, full.train.epochs, full.train.lr) == ("b", 5, 1e-4)
+
+
+def test_settings_of_the_loop_leave_the_others_of_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("model: a\ndata: {train: my.csv, dev: d.csv}\ntrain: {epochs: 3, lr: 1e-3}\n")
+    full = resolve(path, ["train.warmup=0"], {"train": {"epochs": 1}, "batch": {"size": 4}})
+    assert (full.train.epochs, full.train.lr, full.train.warmup) == (1, 1e-3, 0)
+    assert full.batch.size == 4
+    assert resolve(path, [], {"train": None}).train == TrainConfig()
+    # Which data: all of it.
+    assert resolve(path, [], {"data": {"train": "b.csv"}}).data == DataConfig(train="b.csv")
 
 
 def test_an_error_names_the_recipe_file(tmp_path: Path) -> None:

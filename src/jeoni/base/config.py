@@ -155,10 +155,12 @@ def gather(
     recipe: str | Path | Mapping[str, Any] | None,
     overrides: Sequence[str],
     settings: Mapping[str, Any],
+    model: type[Config],
 ) -> tuple[dict[str, Any], str]:
     """Values of a file or mapping with settings and overrides on top, and what messages call them.
 
-    A top-level key that is set to nothing is as if it were not there.
+    A top-level key that is set to nothing is as if it were not there. Of a section that ``model`` has
+    whatever is given (``train``, ``batch``), a setting is some keys; of others (``data``) it is all.
 
     Raises:
         UserError: as of ``read_yaml`` and ``override``; a text that no file can hold.
@@ -167,7 +169,16 @@ def gather(
         values, where = read_yaml(Path(recipe)), str(recipe)
     else:
         values, where = dict(recipe or {}), "recipe"
-    whole = override({**values, **settings}, overrides)
+    both = {**values, **settings}
+    for key, entry in model.model_fields.items():
+        below, above = values.get(key), settings.get(key)
+        if (
+            isinstance(entry.default, Config)
+            and isinstance(below, Mapping)
+            and isinstance(above, Mapping)
+        ):
+            both[key] = {**below, **above}
+    whole = override(both, overrides)
     if odd := next(_unwritable(whole), None):
         raise UserError(
             f"{where}: {odd}, which has bytes that are no UTF-8",

@@ -70,7 +70,8 @@ def finetune(
         recipe: a YAML file or a mapping (see ``FinetuneRecipe``).
         overrides: ``"train.lr=3e-5"`` and the like.
         on_groups: called with the table of parameter groups before training.
-        settings: top-level keys, for example ``model=..., data="squad", train={"epochs": 1}``.
+        settings: top-level keys, for example ``model=..., data="squad", train={"epochs": 1}``. Of
+            ``train``, ``batch`` and ``tokenizer`` the recipe's other keys stay; others take its place.
 
     Raises:
         UserError: something in the recipe, the data or the model is wrong.
@@ -106,7 +107,7 @@ def resolve(
     settings: Mapping[str, Any],
 ) -> FinetuneRecipe:
     """The validated recipe of a file or mapping with overrides on top."""
-    values, where = gather(recipe, overrides, settings)
+    values, where = gather(recipe, overrides, settings, FinetuneRecipe)
     full = parse(FinetuneRecipe, values, where=where, missing=MISSING)
     run.warn_of_epochs(values, full, where)
     return full

@@ -64,7 +64,8 @@ def pretrain(
             jeoni (``electra-demo``).
         overrides: ``"train.lr=3e-5"`` and the like.
         on_groups: called with the table of parameter groups before training.
-        settings: top-level keys.
+        settings: top-level keys. Of ``train``, ``batch``, ``tokenizer`` and ``head_start`` the recipe's
+            other keys stay; others take its place.
 
     Raises:
         UserError: something in the recipe, the text or the model is wrong.
@@ -87,7 +88,7 @@ def resolve(
     settings: Mapping[str, Any],
 ) -> PretrainRecipe:
     """The validated recipe of a file, a name or a mapping with overrides on top."""
-    values, where = gather(named.found(recipe, named.PRESETS), overrides, settings)
+    values, where = gather(named.found(recipe, named.PRESETS), overrides, settings, PretrainRecipe)
     full = parse(PretrainRecipe, values, where=where)
     run.warn_of_epochs(values, full, where)
     return full

@@ -136,7 +136,7 @@ def resolve(
     recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], settings: Mapping[str, Any]
 ) -> StudyRecipe:
     """The validated recipe: all that it names is there, and claims are about its ways and tasks."""
-    values, where = gather(named.found(recipe, named.STUDIES), overrides, settings)
+    values, where = gather(named.found(recipe, named.STUDIES), overrides, settings, StudyRecipe)
     full = parse(StudyRecipe, values, where=where)
     for way in full.ways:  # a mistake in the last one is not found hours later
         own = pretraining.resolve(_settings(full, way), [], {})

@@ -110,7 +110,7 @@ def resolve(
     Raises:
         UserError: something in it is wrong.
     """
-    values, where = gather(named.found(suite, named.SUITES), overrides, settings)
+    values, where = gather(named.found(suite, named.SUITES), overrides, settings, SuiteRecipe)
     recipe = parse(SuiteRecipe, values, where=where, missing=MISSING)
     for key, names in (("only", recipe.only), ("also", tuple(recipe.also))):
         for name in names:
