@@ -1,5 +1,6 @@
 """Predictions for GLUE's server: its test files as they are published, its words, an archive."""
 
+import shutil
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -81,11 +82,14 @@ def data(tmp_path: Path) -> Path:
 
 
 def suite(folder: Path, rows: Sequence[tuple[str, Path, float, Sequence[str]]]) -> Path:
-    """The folder of a suite: data set, run, score on dev, flags."""
-    scores = [
-        Score(name, seed, str(run), "classification", "x", {"x": score}, 9, flags)
-        for seed, (name, run, score, flags) in enumerate(rows)
-    ]
+    """The folder of a suite that was trained elsewhere: data set, run, score on dev, flags."""
+    scores = []
+    for seed, (name, run, score, flags) in enumerate(rows):
+        place = f"{name}/seed-{seed}"
+        if run.is_dir():
+            shutil.copytree(run, folder / place)
+        about = name, seed, f"runs/suite-glue/{place}", "classification", "x"
+        scores.append(Score(*about, {"x": score}, 9, flags))
     write_json(folder / "results.json", {"suite": "glue", "runs": [asdict(s) for s in scores]})
     return folder
 

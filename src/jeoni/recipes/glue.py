@@ -101,8 +101,10 @@ def _best_runs(folder: Path, wanted: Sequence[str]) -> dict[str, Path]:
     for row in found["runs"]:
         if row["name"] not in best or _rank(row) > _rank(best[row["name"]]):
             best[row["name"]] = row
+    # Named as from where it was trained; it may be moved, and is always DATA/seed-N in its suite's.
+    own = {name: Path(*Path(row["folder"]).parts[-2:]) for name, row in best.items()}
     return {
-        name: Path(best[trained]["folder"]) / run.MODEL
+        name: folder / own[trained] / run.MODEL
         for name in wanted
         if (trained := TRAINED_FOR.get(name, name)) in best
     }
