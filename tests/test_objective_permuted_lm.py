@@ -248,6 +248,18 @@ def test_memory_is_the_text_before_the_chunk(memory: int, text: TokenStore) -> N
     assert float(found.total) == pytest.approx(total, rel=1e-4)
 
 
+def test_memory_costs_a_forward_pass(text: TokenStore) -> None:
+    """A third of what a token costs that is learned from."""
+    model = parts.model("xlnet")
+    mixes = [parts.mixture({"permuted_lm": {"memory": size}}, model) for size in (0, 40)]
+    chunks = Chunks(text, mixes[0].room(20))
+    plain, longer = (mix.batch(chunks, np.arange(7), Noise(0, 0)) for mix in mixes)
+    read = len(longer.targets["before"])
+    assert read > 10
+    assert mixes[0].tokens(plain) == sum(plain.lengths) + len(plain.targets["predicted"])
+    assert mixes[1].tokens(longer) == mixes[0].tokens(plain) + round(read / 3)
+
+
 def _at(chunks: Chunks, start: int, batch: Batch) -> int:
     """Where the chunk of the sequence that starts at ``start`` begins in the store."""
     return int(chunks.starts[batch.starts.index(start)])

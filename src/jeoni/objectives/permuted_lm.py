@@ -11,6 +11,7 @@ from jeoni.base.batch import Batch
 from jeoni.base.config import Config
 from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Ints
+from jeoni.models.cost import BACKWARD
 from jeoni.nn.two_stream import ORDER, PREDICTED, Memory, TwoStream
 from jeoni.objectives import _layout
 from jeoni.objectives._draft import Bools, Draft, Noise
@@ -95,8 +96,9 @@ class PermutedLM(Writer):
         return chosen
 
     def tokens(self, batch: Batch) -> int:
-        """Of both streams."""
-        return super().tokens(batch) + len(batch.targets[PREDICTED])
+        """Of both streams; and of the memory as many as cost the same, as it has no backward pass."""
+        before = len(batch.targets.get(BEFORE, ())) / (1 + BACKWARD)
+        return super().tokens(batch) + len(batch.targets[PREDICTED]) + round(before)
 
     def run(self, batch: Batch) -> Tensor:
         """States of the second stream, of the predicted tokens, ``[M, H]``."""
