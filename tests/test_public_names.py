@@ -49,6 +49,17 @@ def test_every_name_is_there(name: str) -> None:
         assert inspect.getdoc(value), f"{name} has no docstring"
 
 
+def test_verbs_that_are_no_functions_are_named() -> None:
+    from jeoni.cli.main import app
+
+    verbs = [str(c.name or c.callback.__name__) for c in app.registered_commands if c.callback]
+    verbs += [f"{group.name} list" for group in app.registered_groups if group.name != "tokenizer"]
+    said = jeoni.__doc__ or ""
+    missing = [verb for verb in [*verbs, "tokenizer"] if verb not in NAMES]
+    assert "demo" in missing
+    assert [verb for verb in missing if f"``{verb}``" not in said] == []
+
+
 def test_other_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="'jeoni' has no attribute 'fintune'"):
         _ = jeoni.fintune

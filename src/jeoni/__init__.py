@@ -1,7 +1,7 @@
 """jeoni (전이): transfer learning with classic pretrained language models, in Korean and English.
 
-Every verb of the command line is a function here, imported when it is first used, so that
-``import jeoni`` stays fast:
+The verbs of the command line are functions here, but for ``demo``, ``tokenizer``, ``data list`` and
+``models list``. They are imported when they are first used, so that ``import jeoni`` stays fast:
 
     jeoni.load(where)       a model and its tokenizer together
     jeoni.prepare(...)      plain text to token stores
