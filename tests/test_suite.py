@@ -108,8 +108,14 @@ def test_the_test_split_is_scored_when_asked_and_once(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("scored again")
 
-    monkeypatch.setattr(module, "evaluate", never)
-    assert evaluate_suite(asked).results == found
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "evaluate", never)
+        assert evaluate_suite(asked).results == found
+    test = Path(recipe["common"]["data"]["root"]) / "ratings_test.txt"
+    whole = test.read_text(encoding="utf-8")
+    test.write_text("".join(whole.splitlines(keepends=True)[:-6]), encoding="utf-8")
+    assert [run["n"] for run in evaluate_suite(asked).results["runs"]] == [10, 10]
+    test.write_text(whole, encoding="utf-8")
 
 
 def test_a_model_is_scored_on_others_too(recipe: Any, result: Any, no_training: None) -> None:

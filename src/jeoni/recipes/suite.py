@@ -162,22 +162,28 @@ def _score(
 def _evaluated(
     recipe: SuiteRecipe, settings: Mapping[str, Any], folder: Path, name: str
 ) -> dict[str, Any]:
-    """A run's model scored on further data, once: what is in the folder is read."""
+    """A run's model scored on further data, once: what is in the folder is read, if it is of these data."""
     path = folder / f"{grid.safe(name)}-{recipe.split}.json"
+    config = parse(DataConfig, recipe.data(name), where=f"{name}: data")
+    paths = open_dataset(config).sources[recipe.split].paths
+    files = run.fingerprint({str(number): file for number, file in enumerate(paths)})
     if path.exists():
         known: dict[str, Any] = read_json(path)
-        return known
+        if known.get("files", files) == files:  # it was not written down at first
+            return known
     task = settings.get("task")
     kind = task.get("name") if isinstance(task, Mapping) else task
-    return evaluate(
+    found = evaluate(
         folder / run.MODEL,
         recipe.data(name),
         split=recipe.split,
         device=settings.get("device", "auto"),
-        out=path,
         family=settings.get("family"),
         task=kind if kind and ":" in kind else None,
     )
+    found["files"] = files
+    write_json(path, found)
+    return found
 
 
 def _part(recipe: SuiteRecipe, trained: str, scored: str) -> list[str]:
