@@ -117,10 +117,13 @@ def test_a_plan_by_hand() -> None:
 
     plain = way(found, "data-parallel")
     assert plain.state == 16 * count
-    assert plain.working == (2 + 4) * count
+    loss = 30522 * (
+        1024 * (2 + 4) + 4 * 768
+    )  # logits and softmax of 1,024 rows, the table's gradient
+    assert plain.working == (2 + 4) * count + loss
     assert plain.sequence_bytes == pytest.approx(one.memory.activations_fused, rel=1e-6)
     assert (plain.micro_batch, plain.rounds) == (64, 1)
-    assert plain.memory == pytest.approx(22 * count + 64 * plain.sequence_bytes)
+    assert plain.memory == pytest.approx(22 * count + loss + 64 * plain.sequence_bytes)
     assert plain.compute_seconds == pytest.approx(one.operations.training * 8192 / (0.5 * 312e12))
     assert plain.traffic == pytest.approx(2 * 4 * count * 7 / 8)
     assert plain.traffic_seconds == pytest.approx(plain.traffic / 200e9)
@@ -134,7 +137,7 @@ def test_a_plan_by_hand() -> None:
     sharded = way(found, "fully sharded")
     rest = count - one.parameters.blocks  # larger than a block
     assert sharded.state == 2 * count
-    assert sharded.working == 3 * 2 * rest
+    assert sharded.working == 3 * 2 * rest + loss
     assert sharded.traffic == pytest.approx(3 * 2 * count * 7 / 8)
     assert sharded.step_seconds == max(sharded.compute_seconds, sharded.traffic_seconds)
     assert all(w.fits == (w.memory <= USABLE * 40e9) for w in found.ways)
@@ -149,7 +152,8 @@ def test_what_does_not_fit_at_once_is_done_in_rounds() -> None:
     assert only.rounds > 1
     assert only.micro_batch * only.rounds >= found.batch_tokens / 512
     assert only.traffic == 0
-    assert only.working == 0  # no copy in another precision, no bucket
+    loss = 30522 * (1024 * (4 + 4) + 4 * 1024)
+    assert only.working == loss  # no copy in another precision, no bucket
     more = only.state + only.working + (only.micro_batch + 1) * only.sequence_bytes
     assert only.memory <= USABLE * 16e9
     assert more > USABLE * 16e9 or (only.micro_batch + 1) * (only.rounds - 1) < 1024

@@ -115,7 +115,8 @@ def plan(
         typer.echo(f"Fastest that fits: {way.name}{again}, {way.days:.3g} days.")
     typer.echo(
         "Memory: 16 bytes a parameter (float32 weights, gradients, AdamW's averages), divided if sharded;\n"
-        "copies in the precision of the products; activations as in jeoni models show.\n"
+        "copies in the precision of the products; the loss over the vocabulary; activations as in\n"
+        "jeoni models show.\n"
         "In jeoni: torchrun; train.shard=true for fully sharded, recompute=true in jeoni pretrain."
     )
 

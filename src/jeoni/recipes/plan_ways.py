@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from jeoni.models import cost
 from jeoni.models.cost import Kept
-from jeoni.models.describe import activations, operations, parameters
+from jeoni.models.describe import VOCABULARY, activations, operations, parameters
 from jeoni.models.model import Model
+from jeoni.ops.vocabulary import ROWS
 from jeoni.recipes.devices import Device, Precision
 
 USABLE = 0.92
@@ -22,7 +23,7 @@ class Way:
         name: ``data-parallel`` (every processor has everything) or ``fully sharded``.
         recompute: activations inside a block are computed again in the backward pass.
         state: bytes a processor of weights, gradients and optimizer.
-        working: bytes of copies that come and go.
+        working: bytes of copies, and of the loss over a vocabulary, that come and go.
         sequence_bytes: activations of one sequence.
         micro_batch: sequences a processor computes at a time; 0: not even one fits.
         rounds: micro-batches a step.
@@ -125,12 +126,20 @@ def way_of(job: Job, *, sharded: bool, recompute: bool, steps: int) -> Way:
 def _state(job: Job, *, sharded: bool) -> tuple[float, float]:
     """Bytes of what stays (16 a parameter), and of copies that come and go."""
     whole = 16.0 * job.count
-    low = BYTES[job.precision]
+    low, vocabulary = BYTES[job.precision], _vocabulary_loss(job)
     if sharded:
-        return whole / job.gpus, 3.0 * low * _largest_unit(job)
+        return whole / job.gpus, 3.0 * low * _largest_unit(job) + vocabulary
     copies = low if low < 4 else 0  # autocast's copy of the weights
     bucket = 4 if job.gpus > 1 else 0  # gradients laid end to end to be summed
-    return whole, float((copies + bucket) * job.count)
+    return whole, (copies + bucket) * job.count + vocabulary
+
+
+def _vocabulary_loss(job: Job) -> float:
+    """Bytes of the logits of some rows, their softmax in float32, and the table's gradient in float32."""
+    if not job.model.heads.keys() & set(VOCABULARY):
+        return 0.0
+    spec = job.model.spec
+    return float(spec.vocab * (ROWS * (BYTES[job.precision] + 4) + 4 * spec.width))
 
 
 def _largest_unit(job: Job) -> int:
