@@ -87,6 +87,7 @@ def test_what_a_run_leaves(text: Path, tmp_path: Path) -> None:
     card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert "perplexity" in page
     assert "6 steps" in card
+    assert "--data NAME" in card  # which of the samples fits, nothing says
     again = pretrain(settings(text, tmp_path / "run", objectives="masked_lm"))
     assert again.earlier
     assert again.metrics == result.metrics

@@ -84,5 +84,5 @@ def pretrain(
     typer.echo(
         f"{speed['tokens_per_s']:,.0f} tokens/s, {100 * speed['share_of_matmul']:.0f}% of this machine's "
         f"matrix products\n\nReport: {result.folder / 'report.html'}\n"
-        f"Use it: jeoni finetune --model {result.folder / 'model'} --data squad-sample"
+        f"Use it: jeoni finetune --model {result.folder / 'model'} --data NAME (jeoni data list)"
     )

@@ -135,7 +135,9 @@ tags: [{", ".join(recipe.objectives)}]
 
 Fine-tune it:
 
-    jeoni finetune --model THIS_FOLDER --data squad-sample
+    jeoni finetune --model THIS_FOLDER --data NAME
+
+Names: `jeoni data list`.
 
 The recipe is in `recipe.yaml` beside this folder. The licence of the text applies.
 """
