@@ -477,3 +477,8 @@ def test_nothing_written_is_said_in_the_report() -> None:
     _, wrong, _ = text_sections(["a b"], [["c"]], [""], [0.0], metric="f1", best=100.0)
     assert isinstance(wrong, Texts)
     assert [text.predicted for text in wrong.items] == ["(nothing)"]
+
+
+def test_prompts_that_were_cut_are_told() -> None:
+    with pytest.warns(UserWarning, match=r"^sources that fill max_source \(cut if longer\): 1$"):
+        assert len(make(max_source=8).prompts(["river", "river " * 20])[1]) == 8

@@ -1,6 +1,7 @@
 """Use a trained model on text."""
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -131,7 +132,11 @@ class Predictor:
         if not fields:
             return []
         records = [Record(dict(f), "input", number, "item") for number, f in enumerate(fields, 1)]
-        found = predict(self.task, self.task.encode(records, labeled=False), precision="fp32")
+        encoded = self.task.encode(records, labeled=False)
+        for note, count in encoded.notes.items():
+            if count and "cut" in note:
+                warnings.warn(f"{note}: {count:,}", stacklevel=2)
+        found = predict(self.task, encoded, precision="fp32")
         if not all(isinstance(prediction, wanted) for prediction in found):
             raise UserError(
                 f"{type(self.task).__name__} gives {type(found[0]).__name__}, not {wanted.__name__}"

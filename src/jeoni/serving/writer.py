@@ -61,7 +61,9 @@ def asked(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
         return list(prompts)
     task = task_of(model, "text_to_text", {})
     assert isinstance(task, TextToText)
-    return [task.prompts([p])[0] if isinstance(p, str) else p for p in prompts]
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    read = iter(task.prompts(texts) if texts else [])
+    return [next(read) if isinstance(prompt, str) else prompt for prompt in prompts]
 
 
 def habits(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:

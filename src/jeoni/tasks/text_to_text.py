@@ -5,6 +5,7 @@ JMLR 2020, section 2.4 (an encoder-decoder; prefixes say which task); Radford et
 unsupervised multitask learners", 2019, section 3 (a decoder goes on with the text).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ from jeoni.tasks._text_layout import Layout, plain
 from jeoni.tasks._text_report import text_sections
 from jeoni.tasks._text_scores import MAIN, TextMetric, Units
 
+FULL = "sources that fill max_source (cut if longer)"
 SOLUTION = 256  # tokens
 _GUESSED = 100  # examples that are looked at
 
@@ -127,7 +129,7 @@ class TextToText(Task[str, TextPrediction]):
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> EncodedTexts:
         """Sources and targets by their templates; the target ``written``: ids at their places."""
         prompts, cut = self.layout.prompts([self._source(record) for record in records])
-        notes = {"sources that fill max_source (cut if longer)": cut}
+        notes = {FULL: cut}
         sizes = [len(ids) for ids in prompts]
         if not labeled:
             return EncodedTexts(records, plain(prompts), notes, sizes)
@@ -143,7 +145,10 @@ class TextToText(Task[str, TextPrediction]):
         """What the model reads of texts, each put into the source's template if that has one place."""
         template = self.config.source
         filled = [_templates.filled(template, text) if template else text for text in texts]
-        return self.layout.prompts(filled)[0]
+        found, cut = self.layout.prompts(filled)
+        if cut:
+            warnings.warn(f"{FULL}: {cut:,}", stacklevel=2)
+        return found
 
     def asked(self, question: str, context: str) -> dict[str, str]:
         """Fields of a question; where the source's template has one place, it is the question's."""
