@@ -1,8 +1,10 @@
 """Classification: sequences and targets, the loss, labels of all kinds, scores."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from jeoni.base.config import parse
 from jeoni.base.errors import UserError
 from jeoni.models import hub
 from jeoni.models.model import Model
+from jeoni.recipes import build
+from jeoni.serving.predictor import classify
 from jeoni.tasks.classification import Classification, ClassificationConfig, LabelPrediction
 
 THREE = ("긍정", "부정", "중립")
@@ -191,6 +195,24 @@ def test_loss_of_parts_adds_up(model: Model) -> None:
 def test_weights_that_do_not_fit_the_labels(model: Model) -> None:
     with pytest.raises(UserError, match=r"class_weights: 3 weights for 2 labels"):
         make(model, class_weights=(1.0, 2.0, 3.0))
+
+
+def test_a_label_that_is_named_twice(model: Model) -> None:
+    data: Any = SimpleNamespace(metric="accuracy", labels=None)
+    with pytest.raises(UserError, match=r"task\.labels has 'a' twice"):
+        build.task("classification", {"labels": ["a", "b", "a"]}, data, model, seed=0)
+    data.labels = ("a", "b", "a")  # of a published head: its runs load
+    assert build.task("classification", {}, data, model, seed=0).model.labels == ["a", "b", "a"]
+
+
+def test_texts_that_were_cut_are_told(model: Model) -> None:
+    make(model)
+    model.settings = {"task": "classification", "max_length": 16}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classify(model, "a film")
+    with pytest.warns(UserWarning, match=r"^texts that fill max_length \(cut if longer\): 1$"):
+        classify(model, ["a film", "a film " * 20])
 
 
 def test_a_loaded_head_is_kept_if_it_fits(tmp_path: Path, model: Model) -> None:

@@ -1,7 +1,7 @@
 """From a recipe's names to built parts: model, task, strategy."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,15 @@ def task(
     """A task on a model; what the user leaves open, the data set decides."""
     kind = tasks.find(name)
     config = parse(kind.config, {**kind.from_data(dataset), **settings}, within="task")
+    if "labels" in settings:  # published heads may have two of a name: those are not given
+        _check_names(getattr(config, "labels", None) or ())
     return kind.task(model=start, config=config, seed=seed)
+
+
+def _check_names(labels: Sequence[str]) -> None:
+    twice = [name for number, name in enumerate(labels) if name in labels[:number]]
+    if twice:
+        raise UserError(f"recipe: task.labels has {twice[0]!r} twice", hint="name each class once")
 
 
 def is_preset(recipe: Start) -> bool:
