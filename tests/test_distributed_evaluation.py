@@ -10,6 +10,7 @@ import torch
 
 import launch
 import tiny
+from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
 from jeoni.evaluation.runner import evaluate
 from jeoni.models import hub
@@ -24,6 +25,13 @@ class Odd(Classification):
 
     def decode(self, *arguments: Any) -> list[Any]:
         return [set(row) for row in super().decode(*arguments)]
+
+
+class Torn(Classification):
+    """A task whose model says nothing on one rank."""
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        return super().logits(batch) * (float("nan") if distributed.rank() else 1.0)
 
 
 def figures(start: Path) -> dict[str, Any]:
@@ -55,11 +63,12 @@ def main(start: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     with distributed.session(torch.device("cpu")):
         found = figures(start)
-        odd = Odd(model=hub.load(start), config=ClassificationConfig(labels=tiny.LABELS))
-        try:
-            evaluate(odd, odd.encode(tiny.labeled()), show=False)
-        except UserError as error:
-            found["odd"] = str(error)
+        for kind in (Odd, Torn):
+            task = kind(model=hub.load(start), config=ClassificationConfig(labels=tiny.LABELS))
+            try:
+                evaluate(task, task.encode(tiny.labeled()), batch_tokens=100, show=False)
+            except UserError as error:
+                found[kind.__name__] = str(error)
     (folder / f"{distributed.rank()}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -72,7 +81,9 @@ def test_the_same_as_one_process(tiny_folder: Path, tmp_path: Path) -> None:
         here = [share[f"{name} here"] for share in shares]
         assert all(0 < part < whole for part, whole in here)
         assert sum(part for part, _ in here) == here[0][1] == alone[f"{name} here"][0]
-    assert all("give the task `pack` and `unpack`" in share["odd"] for share in shares)
+    assert all("give the task `pack` and `unpack`" in share["Odd"] for share in shares)
+    assert all(share["Torn"].startswith("what the model says is not") for share in shares)
+    assert all("a lower train.lr" in share["Torn"] for share in shares)
 
 
 def test_outside_a_session_every_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

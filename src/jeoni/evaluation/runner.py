@@ -71,16 +71,21 @@ def predict(
     runs = for_prediction(features, batch_tokens)
     rank, world = distributed.place()
     mine = runs[rank::world]
+    outputs: list[Output] = []
+    problem: UserError | None = None
     try:
         with torch.inference_mode(), progress(len(mine), title, show=show) as bar:
-            outputs = []
             for indices in mine:
                 outputs.append(_output(task, encoded, indices, precision, loss=on_loss is not None))
                 bar.advance(1, tokens=int(features.lengths[indices].sum()))
+    except UserError as error:
+        if world == 1:
+            raise
+        problem = error
     finally:
         model.train(training)
     if world > 1:
-        outputs = _shared(task, outputs, len(runs), world)
+        outputs = _shared(task, outputs, problem, len(runs), world)
     partials: list[Any] = [None] * len(features)
     for indices, (loss, found) in zip(runs, outputs, strict=True):
         if on_loss is not None and loss is not None:
@@ -114,19 +119,30 @@ def _output(
         return found, task.decode(encoded, indices, logits)
 
 
-def _shared(task: Task[Any, Any], mine: Sequence[Output], count: int, world: int) -> list[Output]:
-    """The outputs of all batches, which the ranks computed in turn."""
+def _shared(
+    task: Task[Any, Any],
+    mine: Sequence[Output],
+    problem: UserError | None,
+    count: int,
+    world: int,
+) -> list[Output]:
+    """The outputs of all batches, which the ranks computed in turn.
+
+    A problem of one rank is told by all: the others would wait for it.
+    """
     packed: Any = [(loss, [task.pack(partial) for partial in found]) for loss, found in mine]
     try:
         json.dumps(packed)
-    except TypeError as error:  # which a rank without a batch would not see: all are told
-        packed = str(error)
-    shares = distributed.gather(packed)
-    if problem := next((share for share in shares if isinstance(share, str)), None):
-        raise UserError(
-            f"{type(task).__name__} keeps of a sequence what is not JSON ({problem})",
+    except TypeError as error:
+        problem = UserError(
+            f"{type(task).__name__} keeps of a sequence what is not JSON ({error})",
             hint="give the task `pack` and `unpack`, or evaluate with one process",
         )
+    if problem is not None:
+        packed = {"message": problem.message, "hint": problem.hint}
+    shares = distributed.gather(packed)
+    if told := next((share for share in shares if isinstance(share, dict)), None):
+        raise UserError(told["message"], hint=told["hint"])
     rows = [shares[number % world][number // world] for number in range(count)]
     return [(loss, [task.unpack(partial) for partial in found]) for loss, found in rows]
 
