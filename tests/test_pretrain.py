@@ -12,7 +12,7 @@ import torch
 
 import objective_parts as parts
 from jeoni.base.errors import UserError
-from jeoni.base.files import read_json
+from jeoni.base.files import read_json, write_json
 from jeoni.data.batching import BatchConfig
 from jeoni.data.store_part import write_part
 from jeoni.data.token_store import StoreWriter, TokenStore
@@ -319,13 +319,18 @@ def test_the_help_names_every_objective() -> None:
 
 def test_a_run_does_not_go_on_with_other_text(text: Path, tmp_path: Path) -> None:
     recipe = settings(text, tmp_path / "run", objectives="masked_lm")
-    pretrain(recipe)
+    found = dict(pretrain(recipe).results)
     (store,) = (p for p in (tmp_path / "texts").iterdir() if (p / "train").is_dir())
-    (tmp_path / "run" / "results.json").unlink()  # as if it had been interrupted
     mark = store / "train" / "store.json"
     mark.write_text(mark.read_text(encoding="utf-8").replace("{", "{ ", 1), encoding="utf-8")
+    with pytest.raises(UserError, match="data have changed"):  # nor is it what was asked for
+        pretrain(recipe)
+    (tmp_path / "run" / "results.json").unlink()  # as if it had been interrupted
     with pytest.raises(UserError, match="data have changed"):
         pretrain(recipe)
+    write_json(tmp_path / "run" / "results.json", found)
+    shutil.rmtree(store)
+    assert pretrain(recipe).earlier
 
 
 def test_more_short_steps_than_the_text_gives(text: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._mixture import Mixture
 from jeoni.recipes import build, head_start, named, pretrain_pages, run
 from jeoni.recipes.pretrain_settings import PretrainRecipe
-from jeoni.recipes.texts import Texts, open_texts
+from jeoni.recipes.texts import HELD_OUT, MARK, TRAIN, Texts, open_texts
 from jeoni.training import distributed, log, optimizer
 from jeoni.training.config import TrainConfig
 from jeoni.training.loop import fit
@@ -77,6 +77,7 @@ def pretrain(
         run.check(folder, full)
     found = run.finished(folder)
     if found is not None:
+        run.check_data(folder, _marks_that_are_there(full, Path(found["data"]["store"])))
         return PretrainResult(folder, found["metrics"], found, earlier=True)
     found = _run(full, folder, on_groups)
     return PretrainResult(folder, found["metrics"], found)
@@ -92,6 +93,17 @@ def resolve(
     full = parse(PretrainRecipe, values, where=where)
     run.warn_of_epochs(values, full, where)
     return full
+
+
+def _marks_that_are_there(recipe: PretrainRecipe, store: Path) -> dict[str, Path]:
+    """Of a run that is over: results may outlive the text, but if it is there, it must be the same.
+
+    A part of a store has another mark than the store.
+    """
+    marks = {"text": store / TRAIN / MARK, "held-out text": store / HELD_OUT / MARK}
+    if recipe.data.fraction < 1:
+        del marks["text"]
+    return {name: path for name, path in marks.items() if path.is_file()}
 
 
 def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> dict[str, Any]:
