@@ -403,6 +403,19 @@ def test_a_head_of_a_foreign_kind_survives(tmp_path: Path) -> None:
     assert all(key.startswith("heads.") for key in info["unexpected_keys"])
 
 
+def test_own_parts_may_be_called_as_a_published_one(tmp_path: Path) -> None:
+    """Published T5 taggers have a ``classifier``, which is another's part of that name."""
+    model = fresh("t5")
+    head = model.add_head("mine", nn.ModuleDict({"classifier": nn.Linear(48, 2)}), seed=5)
+    model.save(tmp_path)
+    loaded = read_to_end(tmp_path)
+    again = loaded.add_head("mine", nn.ModuleDict({"classifier": nn.Linear(48, 2)}), seed=9)
+    assert not loaded.fresh
+    assert torch.equal(
+        again.state_dict()["classifier.weight"], head.state_dict()["classifier.weight"]
+    )
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_layer_of_every_parameter(family: str) -> None:
     model = fresh(family, *FAMILIES[family].heads, width=20, layers=3)

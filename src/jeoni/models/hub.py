@@ -17,7 +17,7 @@ from jeoni.models.family import Family, Published
 from jeoni.models.heads import build_head
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
-from jeoni.models.weights import Row, expand, rename, to_ours, to_theirs
+from jeoni.models.weights import OWN, Row, expand, rename, to_ours, to_theirs
 from jeoni.models.where import CONFIG, resolve
 from jeoni.text import tokenizer_files
 from jeoni.text.tokenizer import Tokenizer
@@ -330,7 +330,7 @@ def _warn(model: Model, folder: Path) -> None:
     foreign = sorted(
         name
         for name in unread
-        if not name.startswith(("heads.", "features."))  # a task's own
+        if not name.startswith(OWN)  # a task's own
         and not name.endswith(tuple(family.unread))
     )
     if foreign:

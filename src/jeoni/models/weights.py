@@ -15,6 +15,8 @@ from torch import Tensor
 
 from jeoni.models.spec import ArchSpec
 
+OWN = ("heads.", "features.")  # how names begin for which no family has another
+
 
 @dataclass(frozen=True)
 class Row:
@@ -111,8 +113,8 @@ def _theirs(tensor: Tensor, entry: Row) -> Tensor:
 
 
 def rename(name: str, replacements: Sequence[tuple[str, str]]) -> str:
-    """A legacy name brought up to date: the first matching ending is replaced."""
+    """A legacy name brought up to date: the first matching ending is replaced; our own are up to date."""
     for old, new in replacements:
-        if name.endswith(old):
+        if name.endswith(old) and not name.startswith(OWN):
             return name.removesuffix(old) + new
     return name
