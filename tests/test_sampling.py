@@ -185,6 +185,7 @@ def test_greedy_takes_the_likeliest() -> None:
         ({"early_stopping": 1}, "early_stopping is 1, not true, false or never"),
         ({"early_stopping": "soon"}, "early_stopping is 'soon'"),
         ({"stop": ["a", ""]}, "stop takes texts that are not empty"),
+        ({"stop": ""}, "stop takes texts that are not empty"),
         ({"stop": 5}, "stop takes texts that are not empty"),
         ({"beams": 2, "top_p": 0.9}, "beams look for the likeliest text"),
         ({"max_tokens": 3}, "generation has no setting 'max_tokens'\n.*max_new"),

@@ -66,7 +66,7 @@ class Settings:
         for name in values:
             if name not in names:
                 raise UserError(f"generation has no setting {name!r}", hint=suggest(name, names))
-        stop = values.get("stop") or ()
+        stop = () if values.get("stop") is None else values["stop"]
         values["stop"] = tuple(stop) if isinstance(stop, list | tuple | set) else (stop,)
         if isinstance(values.get("seed"), list | range):
             values["seed"] = tuple(values["seed"])
