@@ -135,8 +135,14 @@ def test_training_goes_on_from_a_checkpoint(text: Path, tmp_path: Path) -> None:
     first = pretrain(settings(text, tmp_path / "first", objectives="masked_lm"))
     longer = {**SMALL["train"], "steps": 1, "lr": 1e-9}
     recipe = settings(text, tmp_path / "on", objectives="masked_lm", train=longer)
+    recipe |= {"model": str(first.folder), "data": {"text": "not-read-yet"}}
+    with pytest.raises(UserError, match="a checkpoint has its sizes"):
+        pretrain(recipe)
     del recipe["spec"]
-    on = pretrain({**recipe, "model": str(first.folder)})
+    with pytest.raises(UserError, match=r"tokenizer\.vocab_size is for a preset"):
+        pretrain(recipe)
+    del recipe["tokenizer"]
+    on = pretrain({**recipe, "data": settings(text, tmp_path)["data"]})
     assert on.metrics["loss"] == pytest.approx(first.metrics["loss"], rel=1e-3)
 
 
@@ -177,7 +183,7 @@ def test_a_store_of_another_tokenizer_is_refused(text: Path, tmp_path: Path) -> 
     }
     second = pretrain({**other, "out": str(tmp_path / "second"), "objectives": "masked_lm"})
     recipe = {**SMALL, "model": str(second.folder), "data": str(store), "objectives": "masked_lm"}
-    del recipe["spec"]
+    del recipe["spec"], recipe["tokenizer"]
     with pytest.raises(UserError, match="another tokenizer"):
         pretrain({**recipe, "out": str(tmp_path / "third")})
     shutil.rmtree(first.folder)

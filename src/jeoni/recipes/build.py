@@ -53,15 +53,8 @@ def model(
     """
     presets = hub.presets(recipe.family)
     if not is_preset(recipe):
-        if recipe.spec:
-            near = difflib.get_close_matches(recipe.model, presets, n=1, cutoff=0.75)
-            other = f"did you mean {near[0]!r}? " if near else "a checkpoint has its sizes; "
-            raise UserError(
-                f"spec changes the sizes of a preset, but {recipe.model!r} is none",
-                hint=f"{other}presets: jeoni models list",
-            )
+        check_start(recipe)
         folder = located(recipe.model, list(presets))
-        _check_own_tokenizer(recipe)
         if (
             hub.knowing(folder) is None
         ):  # files of vectors: what they hold is known when they are read
@@ -108,13 +101,23 @@ def is_preset(recipe: Start) -> bool:
 
 
 def check_start(recipe: Start) -> None:
-    """See that the model to start from is there.
+    """See that the model to start from is there; a checkpoint has its sizes and its tokenizer.
 
     Raises:
-        UserError: it is neither a preset nor a checkpoint.
+        UserError: it is neither a preset nor a checkpoint, or the recipe has others for a checkpoint.
     """
-    if not is_preset(recipe):
-        located(recipe.model, list(hub.presets(recipe.family)))
+    if is_preset(recipe):
+        return
+    presets = list(hub.presets(recipe.family))
+    if recipe.spec:
+        near = difflib.get_close_matches(recipe.model, presets, n=1, cutoff=0.75)
+        other = f"did you mean {near[0]!r}? " if near else "a checkpoint has its sizes; "
+        raise UserError(
+            f"spec changes the sizes of a preset, but {recipe.model!r} is none",
+            hint=f"{other}presets: jeoni models list",
+        )
+    located(recipe.model, presets)
+    _check_own_tokenizer(recipe)
 
 
 def check_trains(name: str, dataset: Dataset) -> None:
