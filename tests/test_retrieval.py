@@ -200,13 +200,6 @@ def test_a_text_in_several_rows_counts_once() -> None:
     assert 1 / 20 <= low < scores.values["mrr"] < high <= 1
 
 
-def test_vectors_that_are_no_numbers() -> None:
-    task = make()
-    encoded = task.encode(records([("a", "p"), ("b", "q")]))
-    with pytest.raises(UserError, match="no numbers"):
-        task.combine(encoded, [np.full(3, np.nan, np.float32)] * 4)
-
-
 def test_sections() -> None:
     task = make()
     more = [(f"text {n}", f"pair {n}") for n in range(1998)]

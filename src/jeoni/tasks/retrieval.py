@@ -136,8 +136,6 @@ class Retrieval(Task[Vector, RetrievalPrediction]):
         assert isinstance(features, Matched)
         text, pair = features.targets[TEXT], features.targets[PAIR]
         vectors = torch.from_numpy(np.stack(partials))
-        if not vectors.isfinite().all():
-            raise UserError("retrieval: the model's vectors are no numbers")
         asked, pool = vectors[: text.max() + 1], vectors[text.max() + 1 :]
         ranks, scores, places = search(asked, pool, features.known, self.config.best)
         rows = zip(pair.tolist(), encoded.records, strict=True)
