@@ -110,7 +110,7 @@ def test_sizes_are_for_presets(tiny_folder: Path, reviews_csv: Path, tmp_path: P
     with pytest.raises(UserError, match="a checkpoint has its sizes") as caught:
         finetune(shipped, "spec.layers=1")
     assert "did you mean" not in str(caught.value)
-    with pytest.raises(UserError, match="did you mean 'electra-small-generator'"):
+    with pytest.raises(UserError, match="did you mean the preset 'electra-small-generator'"):
         finetune(
             tiny.recipe("electra-small-genarator", reviews(reviews_csv), tmp_path / "b"),
             "spec.layers=1",

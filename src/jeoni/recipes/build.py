@@ -108,15 +108,12 @@ def check_start(recipe: Start) -> None:
     """
     if is_preset(recipe):
         return
-    presets = list(hub.presets(recipe.family))
+    located(recipe.model, list(hub.presets(recipe.family)))
     if recipe.spec:
-        near = difflib.get_close_matches(recipe.model, presets, n=1, cutoff=0.75)
-        other = f"did you mean {near[0]!r}? " if near else "a checkpoint has its sizes; "
         raise UserError(
             f"spec changes the sizes of a preset, but {recipe.model!r} is none",
-            hint=f"{other}presets: jeoni models list",
+            hint="a checkpoint has its sizes; presets: jeoni models list",
         )
-    located(recipe.model, presets)
     _check_own_tokenizer(recipe)
 
 
