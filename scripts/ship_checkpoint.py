@@ -46,6 +46,7 @@ def command(recipe: dict[str, Any], start: str) -> str:
         "train.optimizer": None if train.get("optimizer") == "adamw" else train.get("optimizer"),
         "train.lr": train["lr"],
         "train.warmup": train["warmup"],
+        "train.schedule": None if train.get("schedule") == "linear" else train.get("schedule"),
         "batch.tokens": recipe["batch"]["tokens"],
         "seed": recipe["seed"],
     }

@@ -326,6 +326,10 @@ TEXTS = [
 @pytest.mark.parametrize("pooling", ["first", "mean", "last"])
 def test_vectors_of_sentences(family: str, pooling: Any) -> None:
     model = parts.model(family, **DROPOUT).train()
+    if (family, pooling) == ("gpt2", "first"):
+        with pytest.raises(UserError, match="first token sees no other"):
+            embed(model, TEXTS, pooling=pooling)
+        return
     found = embed(model, TEXTS, pooling=pooling, tokens=16)
     assert model.training
     assert found.shape == (4, 32)

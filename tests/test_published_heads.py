@@ -1,5 +1,6 @@
 """Checkpoints that others have trained for a task, as their authors wrote them: used as they are."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from itertools import chain
@@ -106,7 +107,10 @@ def test_numbers_of_tags_are_those_of_the_data(tmp_path: Path) -> None:
     names = ["O", *(f"{mark}-{kind}" for kind in kinds for mark in "BI")]
     words, tags = [["Han", "River", "was"], ["Kim", "was"]], [[7, 8, 0], [1, 0]]
     (tmp_path / "wnut17").mkdir()
-    pq.write_table(pa.table({"tokens": words, "tags": tags}), tmp_path / "wnut17" / "dev.parquet")
+    classes = {"feature": {"names": names, "_type": "ClassLabel"}, "_type": "Sequence"}
+    about = {"huggingface": json.dumps({"info": {"features": {"tags": classes}}})}
+    table = pa.table({"tokens": words, "tags": tags}).replace_schema_metadata(about)
+    pq.write_table(table, tmp_path / "wnut17" / "dev.parquet")
     published(tmp_path / "model", "TokenClassification", names[::-1])
     rows = zip(chain(*words), [names[n] for n in chain(*tags)], strict=True)
     text = "\n".join(f"{word} {tag}" for word, tag in rows).replace("\nKim", "\n\nKim")
