@@ -74,7 +74,7 @@ KOREAN = Lesson(
     },
     about=(
         "jeoni-ko-small, a small Korean model that comes with jeoni and was pretrained with it for "
-        "an hour and a half on one CPU core, learned to answer questions about passages of "
+        "three and a half hours on one CPU core, learned to answer questions about passages of "
         "Korean Wikipedia. Once it started from its pretrained weights, once from random ones."
     ),
     passage=(
