@@ -192,6 +192,11 @@ class Dataset:
         return self.config.over(shared(self.config, self.trained, first) if first else {})
 
     @property
+    def paths(self) -> list[Path]:
+        """All its files."""
+        return [path for source in self.sources.values() for path in source.paths]
+
+    @property
     def licence(self) -> str:
         """The data's licence, as far as it is known."""
         return self.card.licence if self.card else "your own data"

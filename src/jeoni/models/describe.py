@@ -164,10 +164,9 @@ def on_meta(where: str | Path, *, family: str | None = None) -> Model:
     with torch.device("meta"), _Undrawn():
         if folder is not None:
             model.heads.update(hub.heads_in(folder, model))
-        for kind in (
-            () if model.heads else pretraining_heads(own, config.get("architectures") or ())
-        ):
-            model.heads[kind] = _head(kind, model)
+        if not model.heads:
+            for kind in pretraining_heads(own, config.get("architectures") or ()):
+                model.heads[kind] = _head(kind, model)
     return model.eval()
 
 

@@ -49,9 +49,8 @@ def outlines(folder: Path) -> dict[str, Tensor]:
     """Tensors of a folder's safetensors as zeros of their shape, which take no memory; of pickles none."""
     whole = [folder / SAFE] if (folder / SAFE).exists() else folder.glob("model-*-of-*.safetensors")
     found, zero = dict[str, Tensor](), torch.zeros((), device="cpu")
-    with contextlib.suppress(
-        SafetensorError, OSError
-    ):  # what is damaged is said where it is loaded
+    # What is damaged is said where it is loaded.
+    with contextlib.suppress(SafetensorError, OSError):
         for path in whole:
             with safe_open(path, "pt") as file:
                 for name in file.keys():  # noqa: SIM118 (it is no dictionary)

@@ -61,7 +61,7 @@ def evaluate(
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
     if out is not None:
-        check_not_read(Path(out), (path for s in dataset.sources.values() for path in s.paths))
+        check_not_read(Path(out), dataset.paths)
     if dataset.unlabeled(split):
         raise UserError(
             f"dataset {dataset.name!r}: its {split} has no labels",

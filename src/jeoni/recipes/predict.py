@@ -44,7 +44,7 @@ def predict(
     values = {"name": data} if isinstance(data, str) else dict(data)
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
     if out is not None:
-        check_not_read(Path(out), (path for s in dataset.sources.values() for path in s.paths))
+        check_not_read(Path(out), dataset.paths)
     encoded = examples.encode(chosen, dataset, split, labeled=False)
     examples.tell(dataset)
     found = runner.predict(chosen, encoded, precision="fp32")
