@@ -191,12 +191,13 @@ def test_a_run(text: TokenStore, file: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     result = pretrain(recipe)
     assert "span_corruption_supervised_accuracy" in result.metrics
-    (tmp_path / "run" / "results.json").unlink()
+    before = rows.read_text(encoding="utf-8")
     rows.write_text("review,stars\nother,1\n", encoding="utf-8")
-    with pytest.raises(UserError, match="data have changed"):
-        pretrain(
-            {
-                **recipe,
-                "objectives": {"span_corruption": {"supervised": settings(rows, held_out=0.3)}},
-            }
-        )
+    for _ in ("finished", "interrupted"):
+        with pytest.raises(UserError, match="data have changed"):
+            pretrain(recipe)
+        (tmp_path / "run" / "results.json").unlink(missing_ok=True)
+    rows.write_text(before, encoding="utf-8")
+    assert not pretrain(recipe).earlier
+    rows.unlink()  # results may outlive the data
+    assert pretrain(recipe).earlier

@@ -339,6 +339,19 @@ def test_a_run_does_not_go_on_with_other_text(text: Path, tmp_path: Path) -> Non
     assert pretrain(recipe).earlier
 
 
+def test_a_finished_run_says_that_its_raw_text_has_changed(text: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    shutil.copy(text, own)
+    recipe = settings(own, tmp_path / "run", objectives="masked_lm")
+    pretrain(recipe)
+    assert pretrain(recipe).earlier
+    own.write_text(own.read_text(encoding="utf-8").upper(), encoding="utf-8")
+    with pytest.raises(UserError, match=r"text has changed since .*own\.txt"):
+        pretrain(recipe)
+    own.unlink()  # results may outlive the text
+    assert pretrain(recipe).earlier
+
+
 def test_more_short_steps_than_the_text_gives(text: Path, tmp_path: Path) -> None:
     recipe = settings(text, tmp_path / "run", objectives="masked_lm")
     with pytest.raises(UserError, match=r"short\.steps is 10000"):

@@ -22,7 +22,7 @@ from jeoni.objectives._batches import StoreBatches, held_out
 from jeoni.objectives._mixture import Mixture
 from jeoni.recipes import build, head_start, named, pretrain_pages, run
 from jeoni.recipes.pretrain_settings import PretrainRecipe
-from jeoni.recipes.texts import HELD_OUT, MARK, TRAIN, Texts, open_texts
+from jeoni.recipes.texts import Texts, open_texts, texts_left
 from jeoni.training import distributed, log, optimizer
 from jeoni.training.config import TrainConfig
 from jeoni.training.loop import fit
@@ -77,7 +77,9 @@ def pretrain(
         run.check(folder, full)
     found = run.finished(folder)
     if found is not None:
-        run.check_data(folder, _marks_that_are_there(full, Path(found["data"]["store"])))
+        marks = texts_left(full, Path(found["data"]["store"]))
+        beside = {name: Path(path) for name, path in found["data"].get("files", {}).items()}
+        run.check_data(folder, marks | {n: path for n, path in beside.items() if path.is_file()})
         return PretrainResult(folder, found["metrics"], found, earlier=True)
     found = _run(full, folder, on_groups)
     return PretrainResult(folder, found["metrics"], found)
@@ -93,17 +95,6 @@ def resolve(
     full = parse(PretrainRecipe, values, where=where)
     run.warn_of_epochs(values, full, where)
     return full
-
-
-def _marks_that_are_there(recipe: PretrainRecipe, store: Path) -> dict[str, Path]:
-    """Of a run that is over: results may outlive the text, but if it is there, it must be the same.
-
-    A part of a store has another mark than the store.
-    """
-    marks = {"text": store / TRAIN / MARK, "held-out text": store / HELD_OUT / MARK}
-    if recipe.data.fraction < 1:
-        del marks["text"]
-    return {name: path for name, path in marks.items() if path.is_file()}
 
 
 def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> dict[str, Any]:
@@ -147,7 +138,11 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
         "metrics": metrics,
         "objectives": recipe.objectives,
         "folder": str(folder),
-        "data": {**texts.facts, **({"added_tokens": added} if added else {})},
+        "data": {
+            **texts.facts,
+            **({"added_tokens": added} if added else {}),
+            "files": {name: str(path) for name, path in mixture.files().items()},
+        },
         "training": result.to_json(),
         "rate": rate,
         "machine": runtime.facts(device, recipe.train.precision),

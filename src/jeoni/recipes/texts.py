@@ -13,6 +13,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import making
 from jeoni.data.prepare import sources
 from jeoni.data.prepare.document_lines import DocumentLines
+from jeoni.data.prepare.folder import check_inputs
 from jeoni.data.prepare.pipeline import prepare
 from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.data.store_part import write_part
@@ -80,6 +81,27 @@ def open_texts(recipe: PretrainRecipe) -> Texts:
     tokenizer = Tokenizer.from_folder(own) if own.is_dir() else None
     marks = {"text": train_store.folder / MARK, "held-out text": held_out.folder / MARK}
     return Texts(train_store, held_out, tokenizer, facts, marks)
+
+
+def texts_left(recipe: PretrainRecipe, place: Path) -> dict[str, Path]:
+    """The marks of a run that is over: results may outlive the text; if it is there, it must be the same.
+
+    A part of a store has another mark than the store.
+
+    Args:
+        recipe: the run's.
+        place: the folder with its stores.
+
+    Raises:
+        UserError: the stores are there, and the files that they were made of have changed since.
+    """
+    marks = {"text": place / TRAIN / MARK, "held-out text": place / HELD_OUT / MARK}
+    if recipe.data.fraction < 1:
+        del marks["text"]
+    raw = [_located(name) for name in recipe.data.text]
+    if raw and (place / REPORT).is_file():
+        check_inputs(place, raw)
+    return {name: path for name, path in marks.items() if path.is_file()}
 
 
 def _prepared(recipe: PretrainRecipe) -> Path:

@@ -5,15 +5,16 @@ import fcntl
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import jeoni
 from jeoni.base.errors import UserError
 from jeoni.base.files import named_problems, read_json, write_json
+from jeoni.data.prepare.hub import PREFIX
 from jeoni.data.prepare.settings import PrepareConfig
-from jeoni.data.prepare.sources import Input
+from jeoni.data.prepare.sources import Input, inputs
 from jeoni.data.token_store import fingerprint
 from jeoni.text.tokenizer import Tokenizer
 
@@ -31,8 +32,36 @@ def facts(config: PrepareConfig, found: list[Input], tokenizer: Tokenizer) -> di
         # Where tokenizer and data sets were found makes no difference.
         "settings": config.model_dump(mode="json", exclude={"tokenizer", "root"}),
         "tokenizer": fingerprint(tokenizer),
-        "inputs": [{"name": i.name, "bytes": i.size, "ends": i.ends} for i in found],
+        "inputs": _listed(found),
     }
+
+
+def _listed(found: list[Input]) -> list[dict[str, Any]]:
+    return [{"name": i.name, "bytes": i.size, "ends": i.ends} for i in found]
+
+
+def check_inputs(out: Path, names: Sequence[str]) -> None:
+    """See that the inputs of a preparation are what they were, as far as they are still there.
+
+    Args:
+        out: its folder.
+        names: of the inputs, as they were given to it.
+
+    Raises:
+        UserError: other contents.
+    """
+    if any(name.startswith(PREFIX) for name in names):
+        return  # the hub need not answer
+    try:
+        now = _listed(inputs(names))
+    except UserError:  # gone
+        return
+    before = read_json(out / "prepare.json").get("inputs", [])
+    if [(i["bytes"], i["ends"]) for i in before] != [(i["bytes"], i["ends"]) for i in now]:
+        raise UserError(
+            f"the text has changed since {out} was made of it: {', '.join(names)}",
+            hint=f"delete the folder and the run, or give another file: rm -r {out}",
+        )
 
 
 def check(out: Path, facts: dict[str, Any]) -> None:
