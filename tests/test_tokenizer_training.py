@@ -150,6 +150,8 @@ def test_frequent_words_are_counted_though_the_table_was_full(
     counts = unigram.count_words([*early, *["late"] * 50, *(f"once{n}" for n in range(7))])
     assert counts["late"] >= 48
     assert len(counts) <= 8
+    tied = unigram.count_words(f"word{n}" for n in range(9) for _ in range(2))
+    assert len(tied) >= 4, "half of the table stays, even where all words are as frequent"
 
 
 # --- files ---
