@@ -15,9 +15,12 @@ from pathlib import Path
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
 
+MOST = 20_000
+"""Examples of a file, of the 58,959 there are to learn from: an epoch should not take long."""
 
-def write(folder: str | Path, limit: int | None = None) -> None:
-    """The three files; with ``limit``, that many examples in each."""
+
+def write(folder: str | Path, limit: int = MOST) -> None:
+    """The three files, with at most ``limit`` examples in each."""
     data = open_dataset(DataConfig(name="wiki-ko-qa"))
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in ("train", "dev", "test"):
