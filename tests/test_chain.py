@@ -69,6 +69,14 @@ def test_as_all_sequences_say(tags: int) -> None:
     assert sure.tolist() == pytest.approx(chances, abs=1e-4)
 
 
+def test_probabilities_of_long_sentences_are_none_above_1() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(400, 9, generator=generator) * 14
+    _, sure = best_paths(drawn(9).float(), logits, [400])
+    assert 0.99 < sure.max() <= 1
+    assert sure.min() >= 0
+
+
 def test_nothing_to_judge() -> None:
     made, none = chain(2), torch.zeros(0, 2, requires_grad=True)
     total = chain_loss(made, none, torch.zeros(0, dtype=torch.int64), [0, 0])

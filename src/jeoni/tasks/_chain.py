@@ -64,7 +64,8 @@ def best_paths(made: nn.Module, logits: Tensor, counts: Sequence[int]) -> tuple[
         (gradient,) = torch.autograd.grad(made(rows, padded, mask=there), rows)
     # That of the log-likelihood is what is there (1) less its expectation, which is the probability.
     missing = gradient.gather(-1, padded[..., None]).squeeze(-1)
-    return padded[there], 1.0 - missing[there]
+    # Rounding adds up along a sequence.
+    return padded[there], (1.0 - missing[there]).clamp(0.0, 1.0)
 
 
 def _padded(rows: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
