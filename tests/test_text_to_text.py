@@ -19,7 +19,7 @@ from jeoni.models import hub
 from jeoni.recipes import examples
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
-from jeoni.report.sections import Texts
+from jeoni.report.sections import Bars, Texts
 from jeoni.serving.predictor import answer
 from jeoni.serving.writer import generate, habits
 from jeoni.tasks import _templates
@@ -477,6 +477,13 @@ def test_nothing_written_is_said_in_the_report() -> None:
     _, wrong, _ = text_sections(["a b"], [["c"]], [""], [0.0], metric="f1", best=100.0)
     assert isinstance(wrong, Texts)
     assert [text.predicted for text in wrong.items] == ["(nothing)"]
+
+
+@pytest.mark.parametrize(("best", "digits"), [(1.0, ".3f"), (100.0, ".1f")])
+def test_fractions_have_three_digits(best: float, digits: str) -> None:
+    bars, *_ = text_sections(["a"] * 25, [["b"]] * 25, ["c"] * 25, [0.0] * 25, metric="", best=best)
+    assert isinstance(bars, Bars)
+    assert bars.value_format == digits
 
 
 def test_prompts_that_were_cut_are_told() -> None:

@@ -38,10 +38,11 @@ def text_sections(
     wrong = [items[i] for i in spread(order, SHOWN)]
     written = [gold[0] if gold else "" for gold in references]
     return [
-        Bars(f"{metric} by words to be written", by_length(written, scores), "words", "score"),
+        Bars(f"{metric} by words to be written", by_length(written, scores), "words", "score",
+             value_format=".1f" if best > 1 else ".3f"),
         Texts("Texts that are not as the reference, from worst to best", wrong),
         Texts("Texts that are", [item for item in items if item.good][:SHOWN]),
-    ]
+    ]  # fmt: skip
 
 
 def by_length(texts: Sequence[str], scores: Sequence[float]) -> list[dict[str, object]]:
