@@ -279,7 +279,7 @@ def test_bad_mrc_tsv(tmp_path: Path, line: str, message: str) -> None:
         ("x.csv", 'a,b\n1,2\n"3,4\n5,6\n', "(?s)line 3: .*quote left open"),
         ("x.csv", 'a,b\n"1"x,2\n', "line 2: "),
         ("x.csv", "a,a\n1,2\n", "line 1: column name 'a' is given twice"),
-        ("x.tsv", "a\t\n1\t2\n", "line 1: column name '' is empty"),
+        ("x.tsv", "a\t\tb\n1\t2\t3\n", "line 1: column name '' is empty"),
         ("x.csv", "a,b\n", "no examples"),
         ("x.csv", "", "no examples"),
         ("x.txt.gz", "", "no examples"),

@@ -139,7 +139,7 @@ def _sentences(
     found: Rows = []
     for number, raw in lines:
         line = raw.rstrip("\r\n")
-        if "\t" in line or line.split():
+        if line.strip("\t") and ("\t" in line or line.split()):  # WNUT-17 cuts by a tab alone
             found.append((number, [line] if line.startswith(comment) else row(line)))
         elif found:
             yield found[0][0], found

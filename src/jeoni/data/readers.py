@@ -205,8 +205,9 @@ def _header(row: list[str], lines: Lines, line: int) -> list[str]:
     if problem := lines.problem():
         raise problem
     names = [name.strip() for name in row]
-    if len(names) > 1 and not names[0] and "index" not in names:
-        names[0] = "index"  # as pandas writes it
+    for place, name in (0, "index"), (-1, "unnamed"):  # as pandas and as spreadsheets leave them
+        if len(names) > 1 and not names[place] and name not in names:
+            names[place] = name
     _check_names(names, f"{lines.path}, line {line}", "the first line must name the columns")
     return names
 
