@@ -111,12 +111,13 @@ def test_order_differs_by_epoch_and_by_seed() -> None:
     assert len({str(order) for order in orders}) == 3
 
 
-def test_pools_put_sequences_of_like_length_together() -> None:
+@pytest.mark.parametrize("step", [{"size": 16}, {"tokens": 1600}], ids=str)
+def test_pools_put_sequences_of_like_length_together(step: dict[str, int]) -> None:
     rng = np.random.default_rng(0)
     features = make(rng.integers(1, 200, 512).tolist())
 
     def spread(pool: int) -> float:
-        batches = EpochBatches(features, config=BatchConfig(size=16, sort_pool=pool), seed=0)
+        batches = EpochBatches(features, config=BatchConfig(**step, sort_pool=pool), seed=0)
         lengths = features.lengths
         return float(np.mean([np.ptp(lengths[step]) for step in epoch_of(batches, 0)]))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from jeoni.base.errors import UserError
 from jeoni.training import optimizer
 from jeoni.training.config import TrainConfig
 from jeoni.training.loop import fit
@@ -16,6 +17,8 @@ def test_no_decay_is_biases_and_norms() -> None:
     module = Toy()
     spared = {n for n, p in module.named_parameters() if optimizer.no_decay(n, p)}
     assert spared == {"hidden.bias", "norm.weight", "norm.bias", "output.bias"}
+    # XLNet has one for each head.
+    assert optimizer.no_decay("attention.content_bias", torch.zeros(2, 8))
 
 
 def test_groups_set_rates_decay_and_frozen() -> None:
@@ -60,6 +63,16 @@ def change(
 def test_groups_must_cover_each_parameter_once(groups: list[ParamGroup], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         optimizer.build(Toy(), groups, TrainConfig())
+
+
+@pytest.mark.parametrize("wrong", ["exp_avg/norm.gain", "exp_avg/hidden.bias", "power/norm.bias"])
+def test_state_that_fits_no_parameter_is_named(wrong: str) -> None:
+    """Another name, another shape, another kind."""
+    module = Toy()
+    built = optimizer.build(module, optimizer.default_groups(module), TrainConfig())
+    tensors = {"exp_avg/norm.bias": torch.ones(16), wrong: torch.ones(3)}
+    with pytest.raises(UserError, match=f"does not fit the parameters that train: {wrong}$"):
+        optimizer.load_state(built, module, tensors)
 
 
 def test_frozen_parameters_do_not_move(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ KINDS = ("linear", "cosine", "constant")
         (10, 10, 0, "cosine", 0.0),
         (2, 3, 50, "linear", 1.0),
         (0, 1, 0.1, "linear", 1.0),
+        (0, 10, 1, "linear", 1.0),  # from 1 on it is steps
+        (0, 12, 0.1, "constant", 0.5),  # 1.2 steps are two
     ],
 )
 def test_schedule(step: int, total: int, warmup: float, kind: str, expected: float) -> None:
@@ -93,14 +95,25 @@ def test_the_clock_gives_the_same_shapes() -> None:
     assert clock_factor(0.5, 10, 10, "linear") == pytest.approx(0.5, abs=1e-4)
 
 
+class Growing:
+    """Each epoch has a step more."""
+
+    def steps(self, epoch: int) -> int:
+        return 3 + epoch
+
+    def get(self, epoch: int, step: int, rank: int, world: int) -> list[Batch]:
+        return []
+
+
+def test_epochs_may_have_different_sizes() -> None:
+    plan = Plan.make(Growing(), TrainConfig(epochs=2.5))
+    assert (plan.ends, plan.total) == ([3, 7, 10], 10)
+    assert [plan.locate(step) for step in (2, 3, 7)] == [(0, 2), (1, 0), (2, 0)]
+    assert [plan.epoch(step) for step in (3, 5, 10)] == pytest.approx([1, 1.5, 2.6])
+    assert Plan.make(Growing(), TrainConfig(steps=5)).ends == [3, 5]
+
+
 def test_epochs_of_a_run_by_the_clock_come_as_they_are_reached() -> None:
-    class Growing:
-        def steps(self, epoch: int) -> int:
-            return 3 + epoch
-
-        def get(self, epoch: int, step: int, rank: int, world: int) -> list[Batch]:
-            return []
-
     plan = Plan.make(Growing(), TrainConfig(hours=1))
     assert plan.ends == [3]
     assert [plan.locate(step) for step in (2, 3, 7, 0)] == [(0, 2), (1, 0), (2, 0), (0, 0)]

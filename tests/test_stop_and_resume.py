@@ -5,13 +5,15 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from jeoni.base.errors import UserError
-from jeoni.training import log
+from jeoni.training import log, resume
+from jeoni.training.config import TrainConfig
 from jeoni.training.signals import Interrupted, stop_request
 from training_toy import Scripted, Toy, accuracy, train, weights
 
@@ -160,6 +162,27 @@ def test_other_settings_are_refused(
         train(tmp_path, spoil=raise_at(1, signal.SIGTERM))
     with pytest.raises(UserError, match=message):
         train(tmp_path, **settings)
+
+
+MAY_CHANGE = {"epochs": 9, "save_every_minutes": 1, "save_every": 3, "log_every": 1, "threads": 3,
+              "shard": True, "max_skips": 1, "keep": 7}  # fmt: skip
+MAY_NOT = {"steps": 9, "hours": 2, "optimizer": "muon", "lr": 0.5, "weight_decay": 0.5, "warmup": 3,
+           "betas": (0.5, 0.6), "eps": 0.1, "schedule": "cosine", "clip": 0.3, "precision": "bf16",
+           "eval_every": 5, "metric": "f1", "mode": "min", "patience": 3, "keep_best": False}  # fmt: skip
+
+
+def test_what_the_weights_depend_on_may_not_change() -> None:
+    """Every setting is of one kind or the other; epochs count as steps."""
+
+    def fixed(seed: int = 1, **chosen: Any) -> dict[str, object]:
+        config = TrainConfig(**chosen)
+        steps = config.steps or 2
+        return resume.settings(config, seed=seed, steps=steps, precision=config.precision)
+
+    assert MAY_CHANGE.keys() | MAY_NOT.keys() == TrainConfig.model_fields.keys()
+    assert {name for name, value in MAY_NOT.items() if fixed(**{name: value}) == fixed()} == set()
+    assert all(fixed(**{name: value}) == fixed() for name, value in MAY_CHANGE.items())
+    assert fixed(seed=2) != fixed()
 
 
 def test_other_thread_count_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

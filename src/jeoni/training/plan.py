@@ -30,7 +30,7 @@ class Plan:
         Raises:
             ValueError: an epoch without steps.
         """
-        if config.hours and not config.steps:
+        if config.hours:
             plan = cls([], [], MOST, batches)
             plan.add()
             return plan
