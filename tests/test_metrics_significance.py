@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jeoni.metrics import intervals, significance
 from jeoni.metrics.counts import Counts, f1_of_sums, of_sets, total
 from jeoni.metrics.intervals import bootstrap, bootstrap_sums
 from jeoni.metrics.significance import compare, compare_sums
@@ -83,6 +84,18 @@ def test_an_interval_leaves_as_much_on_both_sides() -> None:
     low, high = bootstrap([-1.0, 1.0] * 50, resamples=4000)
     assert low == pytest.approx(-0.196, abs=0.02)
     assert high == pytest.approx(0.196, abs=0.02)
+
+
+def test_many_examples_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the interval the same draws, whatever the parts; of the test as good ones."""
+    values = np.random.default_rng(3).random((2, 40))
+    whole, there = bootstrap(list(values[0])), compare(*values, resamples=3000)
+    monkeypatch.setattr(intervals, "_CELLS", 40 * 300)
+    monkeypatch.setattr(significance, "_CELLS", 40 * 700)
+    assert bootstrap(list(values[0])) == whole
+    parts = compare(*values, resamples=3000)
+    assert (parts.low, parts.high) == pytest.approx((there.low, there.high), abs=0.02)
+    assert parts.p_value == pytest.approx(there.p_value, abs=0.05)
 
 
 def test_counts() -> None:
