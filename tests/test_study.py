@@ -83,6 +83,17 @@ def test_verdicts(
     assert row["found"] == verdict
 
 
+def test_a_score_that_is_no_number_is_in_no_median(recipe: dict[str, Any]) -> None:
+    values: dict[str, list[float | None]] = {"mlm": [None, 0.8, 0.9], "half": [None]}
+    scores = [
+        Score(way, "toy", seed, "accuracy", value)
+        for way, own in values.items()
+        for seed, value in enumerate(own)
+    ]
+    assert module._table(scores) == {"mlm": {"toy": (pytest.approx(0.85), 0.8, 0.9)}, "half": {}}
+    assert module._verdict(resolve(recipe, [], {}).claims[0], scores)["found"] == []
+
+
 def test_mistakes(recipe: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="objectives"):
         study("objektives")

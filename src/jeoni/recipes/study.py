@@ -69,6 +69,7 @@ class Score:
     """One model on one task.
 
     Attributes:
+        value: None: it is no number, and is in no median and no claim.
         tokens: of the text that the model was pretrained on; 0: none.
         flags: why the run learned nothing; empty: it learned something.
     """
@@ -77,7 +78,7 @@ class Score:
     task: str
     seed: int
     metric: str
-    value: float
+    value: float | None
     tokens: int = 0
     flags: Sequence[str] = ()
 
@@ -217,7 +218,9 @@ def _transferred(
 def _table(scores: Sequence[Score]) -> dict[str, dict[str, tuple[float, float, float]]]:
     found: dict[str, dict[str, list[float]]] = {}
     for score in scores:
-        found.setdefault(score.way, {}).setdefault(score.task, []).append(score.value)
+        row = found.setdefault(score.way, {})
+        if score.value is not None:
+            row.setdefault(score.task, []).append(score.value)
     return {way: {t: grid.spread(v) for t, v in row.items()} for way, row in found.items()}
 
 
@@ -226,7 +229,7 @@ def _verdict(claim: Claim, scores: Sequence[Score]) -> dict[str, Any]:
     rows = []
     for task in claim.tasks or sorted({score.task for score in scores}):
         better, than = (
-            [s.value for s in scores if s.task == task and s.way == way]
+            [s.value for s in scores if s.task == task and s.way == way and s.value is not None]
             for way in (claim.better, claim.than)
         )
         if not better or not than:

@@ -60,7 +60,7 @@ def report(found: Mapping[str, Any], path: Path) -> Path:
 def flagged(scores: Sequence[Mapping[str, Any]]) -> list[Section]:
     """Which runs learned nothing, and by what that shows; no section, if all did."""
     rows = [(s["way"], s["task"], s["seed"], "; ".join(s["flags"])) for s in scores if s["flags"]]
-    note = "They are in the medians and the claims all the same."
+    note = "They are in the medians and the claims all the same, if their score is a number."
     columns = ("pretrained with", "task", "seed", "why")
     return [Table("Learned nothing", columns, rows, note=note)] if rows else []
 
@@ -88,7 +88,7 @@ def amounts(found: Mapping[str, Any], metrics: Mapping[str, str]) -> list[Sectio
                 lines = (which, f"{which}, smallest", f"{which}, largest")[: 3 if tokens else 1]
                 rows += [
                     {X: place, metric: value, "which": line}
-                    for line, value in zip(lines, row[task], strict=False)
+                    for line, value in zip(lines, row.get(task, ()), strict=False)
                 ]
         title = f"{task}: {metric} against the text pretrained on"
         charts.append(Curves(title, rows, X, metric, "which", y_format=".3g", x_log=True))
