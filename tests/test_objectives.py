@@ -151,6 +151,51 @@ def test_ranks_and_micro_batches_divide_the_same_sequences(
 
 
 @pytest.mark.parametrize("name", parts.NAMES)
+def test_losses_are_the_same_however_a_step_is_divided(
+    name: str, stores: dict[str, TokenStore]
+) -> None:
+    """Targets too, such as an order to predict in, are each sequence's own."""
+    mix, family = built(name)
+    if mix.whole:
+        pytest.skip("compares the sequences of a step with each other")
+    mix.module.eval()
+    mix.expect({})
+    torch.manual_seed(0)
+    with torch.no_grad():  # drawn as small as usual, they say nearly the same of any input
+        for weight in mix.module.parameters():
+            weight.add_(0.5 * torch.randn_like(weight))
+
+    def losses(world: int, micro: int) -> dict[str, float]:
+        config = BatchConfig(size=10, micro_tokens=micro)
+        batches = StoreBatches(stores[family], mix, length=LENGTH, config=config, seed=4)
+        own = [b for rank in range(world) for b in batches.get(1, 0, rank, world)]
+        with torch.no_grad():
+            found = [mix(batch).metrics for batch in own]
+        return {key: sum(one[key][0] for one in found if key in one) for key in found[0]}
+
+    whole = losses(1, 10**6)
+    for world, micro in ((1, 100), (3, 60), (7, 1)):
+        assert losses(world, micro) == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
+def test_another_seed_or_epoch_corrupts_otherwise(name: str, stores: dict[str, TokenStore]) -> None:
+    mix, family = built(name)
+    chunks = mix.cut(stores[family], mix.room(LENGTH))
+
+    def made(seed: int, epoch: int) -> list[list[int]]:
+        batch = mix.batch(chunks, np.arange(12), Noise(seed, epoch))
+        decoder = [] if batch.decoder is None else [batch.decoder.ids]
+        found = [batch.ids, *(batch.targets[key] for key in sorted(batch.targets)), *decoder]
+        return [values.tolist() for values in found]
+
+    drawn = name not in ("causal_lm", "contrastive")  # these read the text as it is
+    assert made(1, 2) == made(1, 2)
+    assert (made(1, 2) != made(1, 3)) is drawn
+    assert (made(1, 2) != made(2, 2)) is drawn
+
+
+@pytest.mark.parametrize("name", parts.NAMES)
 @pytest.mark.parametrize("length", [16, LENGTH, 100])
 def test_no_sequence_is_too_long(name: str, length: int, stores: dict[str, TokenStore]) -> None:
     mix, family = built(name)
