@@ -71,6 +71,9 @@ def test_each_sentence_is_there_twice(text: TokenStore) -> None:
     assert torch.equal(first, second)
     assert batch.lengths[:12] == batch.lengths[12:]
     assert batch.examples == (*range(12), *range(12))
+    longer = mixed(least=30).cut(text, 62).lengths
+    assert longer.min() >= 30
+    assert 0 < len(longer) < len(chunks)
 
 
 def test_dropout_makes_the_difference(text: TokenStore) -> None:

@@ -176,6 +176,20 @@ def test_whole_words_are_infilled(drawn: TokenStore) -> None:
     assert mixed(infill=0.3, whole_words=True).room(64) == 62
 
 
+@pytest.mark.parametrize("order", [{}, {"reorder": True}, {"rotate": True}], ids=str)
+def test_words_stay_whole_in_whatever_order(order: dict[str, bool]) -> None:
+    """But for the one in which a text begins that was rotated."""
+    begins = np.random.default_rng(0).random(400) < 0.4
+    begins[::40] = True
+    word, ids = np.cumsum(begins), np.arange(1000, 1400)
+    part = mixed(infill=0.3, whole_words=True, **order).parts[0].objective
+    for seed in range(10):
+        found = part._damaged(ids, begins, np.arange(40, 400, 40), np.random.default_rng(seed))
+        there = np.isin(ids, found)
+        torn = sum(len(set(there[word == number])) > 1 for number in np.unique(word))
+        assert torn <= ("rotate" in order)
+
+
 @pytest.mark.parametrize("mean", [0.5, 1.0, 3.0, 20.0])
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_infilling_never_makes_a_text_longer(count: int, mean: float) -> None:

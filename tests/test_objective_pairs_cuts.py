@@ -48,6 +48,33 @@ def test_cuts_move_from_epoch_to_epoch(many: TokenStore) -> None:
     assert all(len(inner - one) > len(long) for one in seen)
 
 
+def test_documents_are_cut_from_their_beginning_or_from_their_end(many: TokenStore) -> None:
+    """Whole chunks and a rest, which is now the end, now the beginning; nothing is left out."""
+    seen = set()
+    for epoch in range(2):
+        chunks = Chunks(many, 61, epoch=epoch, least=1)
+        assert (chunks.stops == np.append(chunks.starts[1:], len(many))).all()
+        owner = np.searchsorted(many.documents, chunks.starts, side="right") - 1
+        assert (owner == chunks.documents).all()
+        assert (chunks.stops <= many.documents[owner + 1]).all()
+        for rest in np.flatnonzero(chunks.lengths < 61).tolist():
+            first = chunks.starts[rest] == many.documents[owner[rest]]
+            last = chunks.stops[rest] == many.documents[owner[rest] + 1]
+            assert first or last
+            seen |= {(int(owner[rest]), "first")} if not last else set()
+            seen |= {(int(owner[rest]), "last")} if not first else set()
+        kept = Chunks(many, 61, epoch=epoch).lengths
+        assert sorted(kept) == sorted(n for n in chunks.lengths if n >= 8)
+    assert 2 * sum((n, "last") in seen for n, side in seen if side == "first") > 50
+    assert Chunks(many, 5).lengths.min() == 5  # shorter than what is left out of longer ones
+
+
+def test_sentences_begin_after_a_chunk_does_and_before_it_ends(tmp_path: Path) -> None:
+    chunks = Chunks(numbered(tmp_path / "store", [50], sentence=10), 64)
+    assert chunks.breaks(10, 30).tolist() == [20]
+    assert chunks.breaks(9, 31).tolist() == [10, 20, 30]
+
+
 def test_splits_are_not_near_the_ends_if_there_is_a_choice(many: TokenStore) -> None:
     chunks = Chunks(many, 61)
     indices = np.arange(len(chunks))

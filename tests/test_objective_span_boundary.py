@@ -210,6 +210,27 @@ def test_only_special_tokens() -> None:
     assert loss.total.item() == 0.0
 
 
+def test_a_span_at_an_end_of_its_sequence_has_no_boundary_there() -> None:
+    """Not every layout has special tokens on both sides."""
+    draft = Draft(
+        ids=np.arange(20, 60),
+        segments=np.zeros(40, np.int64),
+        special=np.zeros(40, np.bool_),
+        words=np.ones(40, np.bool_),
+        lengths=np.full(4, 10),
+        examples=np.arange(4),
+    )
+    left_out = 0
+    for epoch in range(20):
+        targets = mixture(rate=0.5).parts[0].objective.corrupt(draft, Noise(0, epoch)).targets
+        owners = targets[MASKED][targets[INSIDE]] // 10
+        assert (targets[LEFT] >= 0).all()
+        assert (targets[LEFT] // 10 == owners).all()
+        assert (targets[RIGHT] // 10 == owners).all()
+        left_out += len(targets[MASKED]) - len(targets[INSIDE])
+    assert left_out > 0
+
+
 def test_both_losses_against_a_plain_computation(real: TokenStore) -> None:
     mix = mixture(boundary=0.5)
     mix.module.train()

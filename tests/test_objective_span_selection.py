@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import objective_parts as parts
 from jeoni.base.errors import UserError
@@ -71,14 +72,18 @@ def test_the_answer_fills_the_blank(store: TokenStore) -> None:
         assert passage[kept:] == text[len(text) - rest :]
 
 
-def test_a_sentence_is_left_out_where_the_rest_has_the_answer(store: TokenStore) -> None:
-    mix = mixture(rarity=2.0)
+@pytest.mark.parametrize("longest", [2, 10])
+def test_a_sentence_is_left_out_where_the_rest_has_the_answer(
+    longest: int, store: TokenStore
+) -> None:
+    mix = mixture(rarity=2.0, longest=longest)
     chunks, indices = all_chunks(mix, store)
     found = objective(mix)
     nats = found.surprisal(chunks)
     clozes = [found._cloze(chunks, int(i), nats, Noise(0, 0)) for i in indices]
     away = [c for c in clozes if c.without[0] < c.without[1]]
     assert len(away) > len(clozes) / 2
+    assert 2 <= max(c.blank[1] - c.blank[0] for c in clozes) <= longest
     for cloze in away:
         first, last = cloze.without
         assert first <= cloze.asked[0] <= cloze.blank[0] < cloze.blank[1] <= cloze.asked[1] <= last
@@ -87,6 +92,8 @@ def test_a_sentence_is_left_out_where_the_rest_has_the_answer(store: TokenStore)
         told = nats[store.ids[cloze.blank[0] : cloze.blank[1]]].sum()
         assert told >= 2.0
         assert store.words(*cloze.blank)[0] or cloze.blank[0] == cloze.without[0]
+        assert store.words(cloze.answer, cloze.answer + 1)[0]
+        assert cloze.blank != cloze.without  # something is left that asks
 
 
 def test_what_tells_too_little_is_not_asked_for(store: TokenStore) -> None:
@@ -118,6 +125,34 @@ def test_masking_leaves_the_blank(store: TokenStore) -> None:
     blanks = np.flatnonzero(clean.ids == parts.tokenizer().mask_id)
     assert not np.isin(blanks, changed.targets[MASKED]).any()
     assert (changed.targets[START] == clean.targets[START]).all()
+
+
+def test_the_loss_by_its_definition(store: TokenStore) -> None:
+    """Column 0 is the start, as the task has it: the head is fine-tuned with these."""
+    mix = mixture()
+    batch = parts.batch(mix, store)
+    mix.module.eval()
+    with torch.no_grad():
+        hidden = mix.model(batch)
+        logits = mix.model.heads["span"](hidden)
+        (part,) = objective(mix).losses(hidden, batch)
+    total, right = 0.0, 0
+    for number, own in enumerate(torch.split(logits, list(batch.lengths))):
+        wanted = [int(batch.targets[name][number]) - batch.starts[number] for name in (START, END)]
+        logs = own.log_softmax(0)
+        total -= sum(float(logs[place, side]) for side, place in enumerate(wanted)) / 2
+        right += own.argmax(0).tolist() == wanted
+    assert float(part.total) == pytest.approx(total, rel=1e-5)
+    assert part.metrics["accuracy"] == (right, len(batch.lengths)) == (right, part.count)
+
+
+def test_surprisal_is_that_of_the_store(store: TokenStore, tmp_path: Path) -> None:
+    """Held-out text has its own."""
+    found = objective(mixture())
+    other = parts.drawn_store(tmp_path / "other", vocab=180, documents=3)
+    for text in (store, other):
+        share = (np.bincount(text.ids, minlength=180) + 1) / (len(text.ids) + 180)
+        assert found.surprisal(Chunks(text, 30)) == pytest.approx(-np.log(share))
 
 
 def test_the_head_is_the_tasks(store: TokenStore, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Each process reads its part of the text, and no other's."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,20 @@ def test_the_order_does_not_depend_on_their_number(text: TokenStore) -> None:
 
     for step in (0, batches.steps(1) - 1):
         assert sequences(step, 1) == sequences(step, 2) == sequences(step, WORLD)
+
+
+def test_steps_have_as_many_tokens_as_asked(text: TokenStore) -> None:
+    """Longest first; of one pool, so neighbors in length are together; the steps in random order."""
+    mix = parts.mixture("masked_lm", parts.model("electra"))
+    config = BatchConfig(tokens=300, sort_pool=1000)
+    batches = StoreBatches(text, mix, length=40, config=config, seed=0)
+    steps = [
+        [length - 2 for batch in batches.get(0, step) for length in batch.lengths]
+        for step in range(batches.steps(0))
+    ]
+    assert all(abs(sum(lengths) - 300) < 40 for lengths in sorted(steps)[1:])
+    assert all(lengths == sorted(lengths, reverse=True) for lengths in steps)
+    longest = [lengths[0] for lengths in steps]
+    assert longest not in (sorted(longest), sorted(longest, reverse=True))
+    ends = sorted((lengths[-1], lengths[0]) for lengths in steps)
+    assert all(a[1] <= b[0] for a, b in pairwise(ends))
