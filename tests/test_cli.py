@@ -93,6 +93,36 @@ def test_as_a_program() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("redirected", "status", "told"),
+    [
+        (">/dev/full", 2, "jeoni: cannot write any more: No space left on device"),
+        ("| true", 1, ""),
+        (">&-", 0, ""),
+    ],
+)
+def test_output_that_goes_nowhere(redirected: str, status: int, told: str) -> None:
+    """A full disk, a reader that has gone, a closed stream; nothing is written before the end."""
+    if "full" in redirected and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    command = f"set -o pipefail; {sys.executable} -m jeoni --version {redirected}"
+    own = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    result = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, env=own
+    )
+    assert result.returncode == status
+    assert result.stderr.startswith(told)
+    assert len(result.stderr.splitlines()) == (2 if told else 0)
+
+
+def test_what_the_encoding_lacks_is_written_by_its_number() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "jeoni", "data", "list", "squad-sample"],
+        capture_output=True, text=True, check=True, env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert r"\u2013" in result.stdout  # of a table's empty cell
+
+
 # Lists
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -244,7 +245,15 @@ def test_an_empty_folder_will_do(old: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["save_file", "write_json", "copyfile"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        KeyboardInterrupt(),
+    ],
+    ids=["OSError", "SafetensorError", "KeyboardInterrupt"],
+)
 @pytest.mark.parametrize("again", [False, True])
 def test_what_fails_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException, again: bool
@@ -262,7 +271,7 @@ def test_what_fails_leaves_nothing(
         "save_file": module.tensor_files, "write_json": module.files, "copyfile": shutil,
     }  # fmt: skip
     monkeypatch.setattr(target[step], step, fail)
-    expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else UserError
     with pytest.raises(expected):
         convert(tmp_path / "old", new, force=again)
     monkeypatch.undo()

@@ -33,6 +33,7 @@ def open_binary(path: Path) -> IO[bytes]:
 
 
 _CHUNK = 1 << 16
+_PACKED = 1 << 10  # bytes of a .zst that are unpacked at once: 4 may stand for 128 KiB
 
 
 def consumed(stream: IO[bytes]) -> int:
@@ -45,7 +46,8 @@ class _Decompressed(io.RawIOBase):
     """What ``chunks`` yield, as a stream whose errors name the file."""
 
     def __init__(self, path: Path, source: IO[bytes], chunks: Iterator[bytes]) -> None:
-        self._path, self._source, self._chunks, self._rest = path, source, chunks, b""
+        self._path, self._source, self._chunks = path, source, chunks
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -53,7 +55,7 @@ class _Decompressed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             while not self._rest:
-                self._rest = next(self._chunks)
+                self._rest = memoryview(next(self._chunks))
         except StopIteration:
             return 0
         except (EOFError, OSError, ValueError) as error:
@@ -87,7 +89,7 @@ def _unzstd(source: IO[bytes]) -> Iterator[bytes]:
     import zstandard
 
     frame, begun = zstandard.ZstdDecompressor().decompressobj(), False
-    while data := source.read(_CHUNK):
+    while data := source.read(_PACKED):
         while data:
             try:
                 yield frame.decompress(data)
@@ -167,8 +169,12 @@ def named_problems(path: Path, hint: str) -> Iterator[None]:
     """A full disk or a missing permission while the block writes ``path`` becomes a ``UserError``."""
     try:
         yield
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
+    except Exception as error:
+        # A full disk while safetensors are written is an error of theirs: named, not imported.
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {path}: {why}", hint=hint) from error
 
 
 def write_text(path: Path, text: str) -> None:

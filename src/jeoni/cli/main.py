@@ -1,6 +1,8 @@
 """The command line: one file a verb, put together here."""
 
 import contextlib
+import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ from jeoni.cli import (
 )
 
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PATIENCE = 15.0
 """Seconds in which the first of several processes comes to where the others are."""
 
@@ -75,26 +78,47 @@ def _root(
 def run() -> None:
     """Entry point: a user's mistake is a message and exit status 2, an interrupt is 130.
 
-    (An interrupt outside of training, and a pipe whose reader has gone, are typer's: 130 and 1.)
+    (An interrupt outside of training is typer's: 130. A pipe whose reader has gone: 1, and nothing said.)
     Of the processes that torchrun starts, the first one talks.
     """
     import logging
     import warnings
 
+    _usable_streams()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         with _quiet_unless_first():
-            app()
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # now: nobody is told of what fails when Python ends
     except UserError as error:
         _leave(str(error), 2)
     except PermissionError as error:
         _leave(f"no permission for {error.filename}" if error.filename else str(error), 2)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, *FULL):
+            raise
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for what is left of it)
+        if error.errno == errno.EPIPE:
+            sys.exit(1)
+        what = f"cannot write {error.filename or 'any more'}: {error.strerror}"
+        _leave(f"{what}\n  → make room, or write elsewhere; what was saved before is there", 2)
     except Exception as error:
         # The loop's own exception: named, not imported, so that --help needs no torch.
         if type(error).__name__ != "Interrupted":
             raise
         _leave(str(error), INTERRUPTED)
+
+
+def _usable_streams() -> None:
+    """Closed ones (``>&-``) are nowhere; of a character that the output's encoding lacks, its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _is_first() -> bool:

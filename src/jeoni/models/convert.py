@@ -239,12 +239,11 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     target = target.resolve()  # "." has no name
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        yield temporary
-        _publish(temporary, target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
+        with files.named_problems(target, "make room, or give another folder"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            yield temporary
+            _publish(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
