@@ -120,6 +120,11 @@ def test_the_mixture_is_the_weighted_sum_of_means(
         loss.total.backward()
     assert sum(loss.total.item() for loss in losses) == pytest.approx(plain.item(), rel=1e-5)
     assert sum(loss.count for loss in losses) == pytest.approx(1.0)
+    means = {
+        name: tuple(sum(loss.metrics[name][side] for loss in losses) for side in (0, 1))
+        for name in losses[0].metrics
+    }
+    assert mix.figures(means)["loss"] == pytest.approx(plain.item(), rel=1e-5)  # type: ignore[arg-type]
     found = parts.gradients(mix)
     assert found.keys() == expected.keys()
     for name, gradient in found.items():

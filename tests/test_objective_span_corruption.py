@@ -77,6 +77,8 @@ def test_what_the_decoder_reads_is_one_place_behind(text: TokenStore) -> None:
     ):
         assert read.tolist() == [7, *wrote[:-1].tolist()]
     assert batch.decoder.positions[: len(written[0])].tolist() == list(range(len(written[0])))
+    assert mix.tokens(batch) == len(batch.ids) + len(batch.decoder.ids)
+    assert mix.rows(batch) == {"language_model": len(batch.decoder.ids)}
 
 
 @pytest.mark.parametrize(("rate", "mean"), [(0.15, 3.0), (0.3, 2.0), (0.5, 8.0)])

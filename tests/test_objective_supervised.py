@@ -145,6 +145,16 @@ def test_batches_have_room_for_what_is_written(text: TokenStore, tmp_path: Path)
     assert max(sizes) <= 128 + 64
 
 
+def test_numbers_are_written_as_digits_or_by_their_names(text: TokenStore, tmp_path: Path) -> None:
+    path = tmp_path / "numbers.jsonl"
+    path.write_text('{"source": "river", "target": 1}\n', encoding="utf-8")
+    for names, wanted in (({"1": "bread"}, "bread"), ({}, "1")):
+        mix = mixture({"data": str(path), "names": names, "held_out": 0})
+        found = mix.parts[0].objective.examples.targets[0].tolist()
+        end = mix.model.tokenizer.eos_id
+        assert found == [*mix.model.tokenizer.pieces([wanted])[0].ids.tolist(), end]
+
+
 def test_figures_apart(text: TokenStore, file: Path) -> None:
     mix = mixture([settings(file, share=0.2, held_out=0.5), settings(file, share=0.2, held_out=0)])
     unseen = held_out(text, mix, length=40, tokens=2000, config=BatchConfig())

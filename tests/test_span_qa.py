@@ -147,6 +147,14 @@ def test_longer_than_the_model(positions: int) -> None:
         make(_with_positions(positions))
 
 
+@pytest.mark.parametrize("answer", [" Because", "rain. ", " the "])
+def test_blanks_around_an_answer_are_none_of_it(model: Model, answer: str) -> None:
+    """Also where the passage begins or ends with them."""
+    task = make(model)
+    encoded = task.encode([tiny.question("Why?", " Because of the rain. ", answer)])
+    assert covered(task, encoded, 0) == answer.strip()
+
+
 def test_long_questions_are_cut_and_counted(model: Model) -> None:
     record = tiny.question("why " * 50 + "?", "Because of the rain.", "the rain")
     task = make(model, max_question=5)

@@ -158,7 +158,9 @@ def test_null_threshold(
     prediction = choose("abc", windows, n_best=5, no_answer=no_answer, null_threshold=threshold)
     assert prediction.text == text
     assert prediction.null_score == min(nulls)
-    assert 0 < prediction.probability <= 1
+    rivals = [best, *([min(nulls)] if no_answer else [])]
+    mine = math.exp(best if text else min(nulls))
+    assert prediction.probability == pytest.approx(mine / sum(map(math.exp, rivals)))
     assert prediction.n_best[0].score == best
     if not text:
         assert (prediction.start, prediction.end, prediction.score) == (0, 0, min(nulls))
