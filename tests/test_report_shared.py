@@ -391,8 +391,26 @@ def test_of_words_each_counts() -> None:
 def test_of_numbers_there_is_less() -> None:
     task = Regression(model=loud(tiny.model()), config=RegressionConfig())
     rows = [(text, str(number % 5)) for number, (text, _) in enumerate(tiny.REVIEWS * 3)]
-    _, sections = many(task, tiny.labeled(rows))
-    assert [section.title for section in sections] == ["pearson by length of the input"]
+    encoded, (length, rests) = many(task, tiny.labeled(rows))
+    assert length.title == "pearson by length of the input"
+    said = evaluate(task, encoded, precision="fp32", show=False).predictions
+    errors = [abs(p.value - float(gold)) for p, (_, gold) in zip(said, rows, strict=True)]
+    furthest = sorted(range(len(rows)), key=lambda i: -errors[i])[:2]
+    assert [item.predicted for item in rests.items] == [f"{said[i].value:.2f}" for i in furthest]
+    for item, i in zip(rests.items, furthest, strict=True):
+        batch = encoded.features.batch([i])
+        vectors = task.model.backbone.embeddings.words.weight.detach()[batch.ids].requires_grad_()
+        hook = task.model.backbone.embeddings.words.register_forward_hook(
+            lambda *_, own=vectors: own
+        )
+        task.model.eval()
+        (slope,) = torch.autograd.grad(task.logits(batch).sum(), vectors)
+        hook.remove()
+        effects = (slope * vectors).sum(-1)
+        found = [piece.weight for piece in item.pieces if piece.text.strip()]
+        expected = (effects / effects.abs().max()).tolist()
+        assert found[0] == pytest.approx(expected[0], abs=0.01)  # [CLS] is a piece of its own
+        assert sum(found) == pytest.approx(sum(expected), abs=0.02)
 
 
 def test_of_few_examples_there_is_little(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ EACH = 2
 LONGEST = 400
 """Tokens of an example that is shown."""
 NOTE = (
-    "Gradient times input of each token's vector, as a share of the strongest: what the log-probability of "
-    "the prediction would lose or gain at first, were the token's vector to shrink. A hint, no proof."
+    "Gradient times input of each token's vector, as a share of the strongest: what the prediction (of "
+    "classes, its log-probability) would lose or gain first, were the vector to shrink. A hint, no proof."
 )
 
 

@@ -57,13 +57,14 @@ class Verdict:
 
     Attributes:
         sequence: which of the features it was made from.
-        targets: those with which the loss is what the prediction itself costs.
+        targets: those with which the loss is what the prediction itself costs; or, of numbers, with which
+            it falls as the number rises.
         predicted: it, in words.
         gold: what is right.
     """
 
     sequence: int
-    targets: Mapping[str, int | list[int]]
+    targets: Mapping[str, int | float | list[int]]
     predicted: str
     gold: str
 

@@ -28,7 +28,7 @@ from jeoni.models.heads import check_pooling
 from jeoni.nn.heads import Pooling, pooled
 from jeoni.report.sections import Points, Section, Text, Texts
 from jeoni.tasks._scores import Figures, Metric, Scores, Sums, means
-from jeoni.tasks._task import Encoded, TaskType
+from jeoni.tasks._task import Encoded, TaskType, Verdict
 from jeoni.tasks._texts import JudgedConfig, TextTask, judged_features, one_output, output, shown
 
 SHOWN = 12
@@ -202,6 +202,12 @@ class Regression(TextTask[float, NumberPrediction]):
             Points("Residuals", rows, "right", "error", note="predicted minus right value"),
             Texts("Largest errors", items),
         ]
+
+    def verdict(self, encoded: Encoded, prediction: NumberPrediction, example: int) -> Verdict:
+        """The number: below its target, the loss falls as the number rises."""
+        (said,) = self._learned([prediction]).tolist()
+        right = float(encoded.features.targets["value"][example])
+        return Verdict(example, {"value": said + 1 + abs(said)}, f"{said:.2f}", f"{right:.6g}")
 
     def _unit(self) -> str:
         return "log10(1 + number)" if self.config.log else ""
