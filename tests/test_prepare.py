@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import tracemalloc
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import zstandard
 import corpora
 from jeoni.base.errors import UserError
 from jeoni.data.prepare import sources
+from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.text.boundaries import word_starts
 from tokenizer_samples import small
 
@@ -127,6 +130,52 @@ def test_held_out_is_by_content(tmp_path: Path) -> None:
     assert 250 < len(held) < 350  # 4 standard deviations are 58
     assert set(corpora.texts_of(part, "heldout")) <= held
     assert not set(corpora.texts_of(part)) & held
+
+
+def test_a_document_that_is_cut_is_on_one_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its parts are in different portions."""
+    monkeypatch.setattr(sources, "LONGEST_DOCUMENT", 100)
+    monkeypatch.setattr(sources, "PORTION", 150)
+    texts = [list(chain(*corpora.documents(12, seed=seed))) for seed in range(8)]
+    (tmp_path / "a").write_text(corpora.plain(texts))
+    done = corpora.run(tmp_path / "out", tmp_path / "a", held_out=0.3, like=("bpe", "gpt2"))
+    assert done.facts["read"]["cut"] > 50
+    held, rest = ("\n".join(corpora.texts_of(done, name)) for name in ("heldout", "train"))
+    for lines in texts:
+        assert all(line in held for line in lines) or all(line in rest for line in lines)
+    assert held
+    assert rest
+
+
+@pytest.mark.parametrize("ending", ["txt", "txt.zst", "jsonl"])
+def test_it_is_read_in_bounded_memory(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Portion after portion: forty times as much text takes no more."""
+    monkeypatch.setattr(sources, "PORTION", 1 << 14)
+    path, most = tmp_path / f"a.{ending}", []
+    for times in (1, 40):
+        texts = [corpora.plain(corpora.documents(50, seed=seed)) for seed in range(times)]
+        if ending == "jsonl":
+            texts = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
+        content = "".join(texts)
+        packed = content.encode()
+        path.write_bytes(zstandard.compress(packed) if "zst" in ending else packed)
+        found = sources.inputs([str(path)])
+        config = PrepareConfig(inputs=[str(path)], tokenizer="")
+        tracemalloc.start()
+        read = sum(
+            len(document.text)
+            for portion in sources.portions(found, [0], config)
+            for document in portion.documents
+        )
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert read > 0.8 * len(content)
+    assert most[1] < 2 * most[0] + (1 << 18)
+    assert most[1] < len(packed)
 
 
 def test_sentences_of_tokenizers_that_keep_blanks(tmp_path: Path) -> None:

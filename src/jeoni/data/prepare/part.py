@@ -165,6 +165,7 @@ class PartMaker:
         return {
             "hashes": hashes,
             "held": _held(hashes, self.config.held_out),
+            "rest": np.array([document.rest for document in kept.documents], np.bool_),
             "bytes": np.array(sizes, np.int64),
             "files": np.array([document.file for document in kept.documents], np.int64),
             "lines": np.array([document.line for document in kept.documents], np.int64),

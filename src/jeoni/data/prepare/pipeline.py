@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jeoni.base.files import read_json
 from jeoni.base.progress import progress
@@ -29,6 +30,8 @@ from jeoni.data.prepare.sketches import SIZE, rows
 from jeoni.data.token_store import StoreWriter, TokenStore, fingerprint
 from jeoni.text.tokenizer import Tokenizer
 from jeoni.training.signals import StopRequest, stop_request
+
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,28 @@ def _join(
         StoreWriter(out / "heldout", tokenizer.vocab_size, meta) as heldout,
         progress(len(parts), "joining", show=show) as bar,
     ):
-        first = 0
+        first, last = 0, False
         for part in parts:
             stop_if(request)
-            held, lengths = part["held"], part["lengths"]
+            held, lengths = _on_one_side(part["held"], part["rest"], last), part["lengths"]
+            last = bool(held[-1]) if len(held) else last
             kept = copies.kinds[first : first + len(lengths)] == 0
             first += len(lengths)
             _copy(part, train, kept & ~held)
             _copy(part, heldout, kept & held)
             bar.advance()
+
+
+def _on_one_side(held: Bools, rest: Bools, last: bool) -> Bools:
+    """Of each document whether it is held out; of one that was cut, as its beginning.
+
+    Args:
+        held: by the parts' own hashes, ``[n]``.
+        rest: which go on with the document before, ``[n]``.
+        last: whether what comes before all of them is held out.
+    """
+    begin = np.maximum.accumulate(np.where(rest, -1, np.arange(len(rest))))
+    return np.where(begin < 0, last, held[begin])
 
 
 def _copy(part: Part, writer: StoreWriter, documents: Any) -> None:
