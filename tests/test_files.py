@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jeoni.base import rng
+from jeoni.base import files, rng
 from jeoni.base.errors import UserError
 from jeoni.base.files import (
     decode,
@@ -53,6 +54,23 @@ def test_parts_packed_one_after_the_other(suffix: str, tmp_path: Path) -> None:
     path.write_bytes(PACK[suffix](b"first ") + PACK[suffix](b"second"))
     with open_binary(path) as stream:
         assert stream.read() == b"first second"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_much_text_in_a_small_file_is_not_unpacked_at_once(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PACKED", 16)
+    path, count = tmp_path / f"file{suffix}", 0
+    path.write_bytes(PACK[suffix](bytes(20_000_000)))
+    tracemalloc.start()
+    with open_binary(path) as stream:
+        while block := stream.read(1 << 16):
+            count += len(block)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_000_000
+    assert most < 4_000_000
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
