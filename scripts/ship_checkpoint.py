@@ -37,10 +37,14 @@ def stage(folder: Path) -> dict[str, Any]:
 def command(recipe: dict[str, Any], start: str) -> str:
     """The run as one would type it; folders as placeholders."""
     train = recipe["train"]
-    starts = recipe.get("head_start", {})
+    starts, short = recipe.get("head_start", {}), recipe.get("short") or {}
+    fraction = recipe["data"].get("fraction", 1)
     given = {
+        "data.fraction": fraction if fraction < 1 else None,
         **{f"head_start.{part}": "true" for part, wanted in starts.items() if wanted},
         "length": recipe["length"],
+        **{f"short.{key}": value for key, value in short.items()},
+        "flops": recipe.get("flops"),
         "train.hours": train.get("hours"),
         "train.steps": train.get("steps"),
         "train.optimizer": None if train.get("optimizer") == "adamw" else train.get("optimizer"),

@@ -1,5 +1,7 @@
 """Checkpoints that come with jeoni: small, described, read here and by ``transformers``."""
 
+import json
+import math
 import runpy
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ NAMES = where.shipped()
 
 
 def test_there_are_some() -> None:
-    assert "jeoni-ko-small" in NAMES
+    assert {"jeoni-ko-small", "jeoni-en-small"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,10 +27,16 @@ def test_small_and_described(name: str) -> None:
     folder = where.resolve(name)
     assert sum(file.stat().st_size for file in folder.iterdir()) < 25_000_000
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for said in ("floating-point operations", "jeoni pretrain", "Licence", "held-out"):
+    for said in ("Text: ", "Licence: ", "steps", "floating-point operations", "jeoni pretrain",
+                 "on held-out text", "loss"):  # fmt: skip
         assert said in card
     assert str(Path.home()) not in card
     assert read_json(folder / "config.json")["torch_dtype"] == "bfloat16"
+    data = (folder / "model.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    tensors = {name: facts for name, facts in header.items() if name != "__metadata__"}
+    assert {facts["dtype"] for facts in tensors.values()} == {"BF16"}
+    assert sum(math.prod(facts["shape"]) for facts in tensors.values()) <= 12_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,6 +74,10 @@ def test_the_command_of_a_card(data: dict[str, Any], said: str) -> None:
     command = script["command"](recipe, "bert-small")
     assert f"--model bert-small {said}objectives.masked_lm=1.0 " in command
     assert "/" not in command
+    ends = {"flops": 2e14, "short": {"length": 32, "steps": 9}, "data": {**data, "fraction": 0.25}}
+    command = script["command"]({**recipe, **ends}, "bert-small")
+    for said in ("flops=200000000000000.0", "short.length=32 short.steps=9", "data.fraction=0.25"):
+        assert f" {said} " in command
 
 
 def test_weights_are_trained_in_float32() -> None:
