@@ -25,6 +25,7 @@ from jeoni.report.sections import Bars
 from jeoni.report.shaded import Shade, Shaded, ShadedText
 from jeoni.tasks._saliency import shades, token_weights
 from jeoni.tasks._shared_report import calibration_section, length_section, shared_sections
+from jeoni.tasks._tag_types import TagPrediction
 from jeoni.tasks._task import Encoded, Scores, Sums, Task
 from jeoni.tasks.classification import Classification, ClassificationConfig
 from jeoni.tasks.dependency import Dependency, DependencyConfig
@@ -417,3 +418,20 @@ def test_of_few_examples_there_is_little(tmp_path: Path) -> None:
     task, _ = classifier(tiny.model())
     _, sections = many(task, tiny.labeled()[:4])
     assert [section.title for section in sections] == ["What predictions rest on"]
+
+
+def test_kinds_of_entities_are_read_as_the_main_figure_reads_them() -> None:
+    """KLUE's do not count without their B: conlleval's do."""
+    text = "서울 부산 유월"
+    tags = ["B-LOC", "I-LOC", "O", "B-LOC", "I-LOC", "O", "B-TIM", "I-TIM"]
+    names = ("O", "B-LOC", "I-LOC", "B-TIM", "I-TIM")
+    config = TaggingConfig(labels=names, unit="character", metric="klue_ner", max_length=64)
+    task = Tagging(model=tiny.model(), config=config)
+    encoded = task.encode([Record({"text": text, "tags": tags}, "x.tsv", 1)])
+    said = [TagPrediction(("I-LOC", *tags[1:]), (1.0,) * len(tags))]
+    scores = task.score(encoded, said)
+    bars, *_ = task.sections(encoded, said, scores)
+    assert isinstance(bars, Bars)
+    f1 = {str(row["kind"])[:3]: row["F1"] for row in bars.rows}
+    assert f1 == {"LOC": pytest.approx(2 / 3), "TIM": 1.0}
+    assert scores.values["entity_macro_f1"] == pytest.approx(sum(f1.values()) / 2)

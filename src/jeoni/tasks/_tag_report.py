@@ -23,6 +23,7 @@ def tag_sections(
     said: Sequence[Sequence[str]],
     *,
     plain: bool,
+    scheme: str | None = None,
 ) -> list[Section]:
     """Scores by kind, errors by what is wrong, and texts with right and predicted entities marked.
 
@@ -31,13 +32,14 @@ def tag_sections(
         gold: right tags, of entities as BIO.
         said: predicted tags.
         plain: they are not those of entities: confused tags are shown, then.
+        scheme: by which the scores read entities, see ``metrics.entities``.
     """
     if plain:
         return _plain(records, gold, said)
-    there, found = ([entities(tags) for tags in side] for side in (gold, said))
+    there, found = ([entities(tags, scheme) for tags in side] for side in (gold, said))
     items = [_marked(r, a, b) for r, a, b in zip(records, there, found, strict=True) if a or b]
     wrong = [item for item in items if not item.good]
-    counts = entity_scores(gold, said).by_type
+    counts = entity_scores(gold, said, scheme).by_type
     rows = [
         (kind, c.gold, c.predicted, c.right, c.precision, c.recall, c.f1)
         for kind, c in sorted(counts.items(), key=lambda pair: -pair[1].gold)

@@ -232,7 +232,10 @@ class Tagging(Task[Kept, TagPrediction]):
         """Scores by kind, errors by what is wrong, entities marked in their texts; or confused tags."""
         assert isinstance(encoded, EncodedTags)
         said = [list(prediction.tags) for prediction in predictions]
-        return tag_sections(encoded.records, encoded.gold, said, plain=self.tags.plain)
+        scheme = "BIO" if self.metric == "klue_ner" else None
+        return tag_sections(
+            encoded.records, encoded.gold, said, plain=self.tags.plain, scheme=scheme
+        )
 
     def confidences(
         self, encoded: Encoded, predictions: Sequence[TagPrediction], scores: Scores
