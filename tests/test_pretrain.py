@@ -93,6 +93,17 @@ def test_what_a_run_leaves(text: Path, tmp_path: Path) -> None:
     assert again.metrics == result.metrics
 
 
+def test_figures_are_those_of_the_weights_that_are_kept(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([1.0, 2.0])
+    monkeypatch.setattr("jeoni.recipes.pretrain.evaluate", lambda *_: {"loss": next(losses)})
+    train = {**SMALL["train"], "keep_best": True}
+    result = pretrain(settings(text, tmp_path / "run", objectives="masked_lm", train=train))
+    assert result.results["training"]["best_step"] == 3
+    assert result.metrics == {"loss": 1.0}
+
+
 def test_runs_with_the_same_text_share_what_was_prepared(text: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         pretrain(settings(text, tmp_path / name, objectives="masked_lm", seed=len(name)))

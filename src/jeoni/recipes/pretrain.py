@@ -133,7 +133,8 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
         unseen = _unseen(recipe, mixture, texts)
         result = _train(recipe, mixture, groups, texts, unseen, folder)
         rate = pretrain_pages.rate(recipe, mixture, result, unseen)
-    metrics = {k: v for k, v in result.last_metrics.items() if v is not None}
+    kept = result.best_metrics if recipe.train.keep_best else {}  # of the weights that are saved
+    metrics = {k: v for k, v in (kept or result.last_metrics).items() if v is not None}
     found = {
         "metrics": metrics,
         "objectives": recipe.objectives,
