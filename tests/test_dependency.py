@@ -225,6 +225,8 @@ def test_words_behind_the_end_are_parsed_but_not_learned() -> None:
     assert [count for note, count in encoded.notes.items() if "without a token" in note] == [2]
     (kept,) = task.decode(encoded, [0], task.logits(batch))
     assert tree_problem(kept[0]) is None
+    short = make(tiny.model(positions=4)).encode(sentences([SENTENCES[0]]))
+    assert short.features.lengths.tolist() == [4]  # as many as the model has places
     with pytest.raises(UserError, match="max_length=2 leaves no room"):
         make(max_length=2).encode(sentences())
 
@@ -300,9 +302,13 @@ def test_neighbors_change_nothing(family: str) -> None:
 def test_what_is_kept_comes_back_from_json() -> None:
     task = make()
     encoded = task.encode(sentences())
-    kept = task.decode(encoded, [3, 0, 1, 2], task.logits(encoded.features.batch([3, 0, 1, 2])))
+    logits = task.logits(encoded.features.batch([3, 0, 1, 2])).detach()
+    kept = task.decode(encoded, [3, 0, 1, 2], logits)
     assert [len(heads) for heads, _, _ in kept] == [1, 4, 3, 3]
     assert all(tree_problem(heads) is None for heads, _, _ in kept)
+    arcs = torch.softmax(logits[..., 0], -1)
+    for table, (heads, _, sure) in zip(arcs, kept, strict=True):
+        assert sure == pytest.approx([float(table[n, head]) for n, head in enumerate(heads)])
     again = [task.unpack(json.loads(json.dumps(task.pack(k)))) for k in kept]
     assert task.combine(encoded, again) == task.combine(encoded, kept)
 
@@ -311,13 +317,17 @@ def test_what_is_kept_comes_back_from_json() -> None:
 
 
 def test_scores_by_hand() -> None:
-    gold = [Tree([2, 0, 2], ["nsubj:pass", "root", "obj"]), Tree([0, 1], ["root", "punct"])]
-    said = [Tree([2, 0, 1], ["nsubj", "root", "obj"]), Tree([0, 1], ["root", "obj"])]
+    gold = [
+        Tree([2, 0, 2], ["nsubj:pass", "root", "obj"]),
+        Tree([0, 1, 1], ["root", *["punct"] * 2]),
+    ]
+    said = [Tree([2, 0, 1], ["nsubj", "root", "obj"]), Tree([0, 1, 1], ["root", "obj", "punct"])]
     scores = tree_scores("las", gold, said, ())
     assert scores.values == pytest.approx(
-        {"uas": 4 / 5, "las": 3 / 5, "las_with_subtypes": 2 / 5, "clas": scores.values["clas"]}
+        # Content words: four there, five said (obj is for punct), three of them right.
+        {"uas": 5 / 6, "las": 4 / 6, "las_with_subtypes": 3 / 6, "clas": 2 * 3 / (4 + 5)}
     )
-    assert list(scores.per_example) == pytest.approx([2 / 3, 1 / 2])
+    assert list(scores.per_example) == pytest.approx([2 / 3, 2 / 3])
     assert scores.sums is not None
     assert scores.sums.metric(scores.sums.rows.sum(0)) == pytest.approx(scores.values["las"])
 
