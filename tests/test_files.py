@@ -22,6 +22,7 @@ from jeoni.base.errors import UserError
 from jeoni.base.files import (
     decode,
     making,
+    named_problems,
     open_binary,
     read_json,
     replacing,
@@ -281,3 +282,13 @@ def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
     write_text(tmp_path / "null", "x")
     assert (tmp_path / "null").is_char_device()
     assert [path.name for path in tmp_path.iterdir()] == ["null"]
+
+
+def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("")
+    path = tmp_path / "a.txt" / "x.json"
+    with (
+        pytest.raises(UserError, match=r"x\.json: .*a\.txt is a file"),
+        named_problems(path, "give another file"),
+    ):
+        write_json(path, {})

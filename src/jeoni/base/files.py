@@ -174,6 +174,8 @@ def named_problems(path: Path, hint: str) -> Iterator[None]:
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
         why = getattr(error, "strerror", None) or error
+        if isinstance(error, FileExistsError):  # where a folder should be
+            why = f"{error.filename} is a file"
         raise UserError(f"cannot write {path}: {why}", hint=hint) from error
 
 
