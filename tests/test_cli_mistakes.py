@@ -210,3 +210,7 @@ def test_what_one_may_not_read(
     monkeypatch.setattr(os, "stat", forbidden)
     result = jeoni("finetune", "--model", str(tiny_folder), f"data.train={path}")
     user_error(result, f"no permission for {path}")
+
+
+def test_a_home_that_is_none(jeoni: Run) -> None:
+    user_error(jeoni("data", "list", "--root", "~nobody-of-that-name/data"), "begins with ~")

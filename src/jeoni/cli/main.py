@@ -106,6 +106,8 @@ def run() -> None:
         what = f"cannot write {error.filename or 'any more'}: {error.strerror}"
         _leave(f"{what}\n  → make room, or write elsewhere; what was saved before is there", 2)
     except Exception as error:
+        if str(error) == "Could not determine home directory.":  # pathlib's
+            _leave("a path begins with ~, and there is no such home\n  → write the whole path", 2)
         # The loop's own exception: named, not imported, so that --help needs no torch.
         if type(error).__name__ != "Interrupted":
             raise
