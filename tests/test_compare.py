@@ -168,6 +168,10 @@ def test_mistakes(jeoni: Run, tmp_path: Path) -> None:
         ('{"score": 1, "prediction": 2}\n', "which example is which"),
         ('{"score": 1,', "is damaged"),
         ("[1]\n", "is damaged"),
+        ('{"score": "x", "example": "y"}\n', "is damaged"),
     ):
         (damaged / "predictions.jsonl").write_text(text)
         user_error(jeoni("compare", str(a), str(damaged)), "predictions.jsonl", message)
+    for text in ("[]", '{"main_metric": "accuracy", "task": "classification"}'):
+        (damaged / "results.json").write_text(text)
+        user_error(jeoni("compare", str(a), str(damaged)), "results.json", "is damaged")

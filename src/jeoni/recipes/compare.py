@@ -74,7 +74,7 @@ def compare(
     """
     if resamples < 1:
         raise UserError(f"resamples={resamples}: at least 1 test set must be drawn")
-    a, b = _read(Path(first)), _read(Path(second))
+    a, b = _checked(Path(first)), _checked(Path(second))
     _must_suit(a, b)
     a, b = _sorted(a), _sorted(b)
     name, found = _compared(a, b, _metric(a, task), seed, resamples)
@@ -94,6 +94,17 @@ def compare(
         "resamples": resamples,
         "seed": seed,
     }
+
+
+def _checked(folder: Path) -> Side:
+    try:
+        return _read(folder)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{folder}: {run.RESULTS} or {run.PREDICTIONS} is damaged ({why})",
+            hint="run it again with another out=FOLDER",
+        ) from None
 
 
 def _read(folder: Path) -> Side:
