@@ -182,7 +182,7 @@ def test_words_stay_whole_in_whatever_order(order: dict[str, bool]) -> None:
     begins = np.random.default_rng(0).random(400) < 0.4
     begins[::40] = True
     word, ids = np.cumsum(begins), np.arange(1000, 1400)
-    part = mixed(infill=0.3, whole_words=True, **order).parts[0].objective
+    part: Any = mixed(infill=0.3, whole_words=True, **order).parts[0].objective
     for seed in range(10):
         found = part._damaged(ids, begins, np.arange(40, 400, 40), np.random.default_rng(seed))
         there = np.isin(ids, found)
@@ -199,6 +199,7 @@ def test_infilling_never_makes_a_text_longer(count: int, mean: float) -> None:
             np.arange(10, 10 + count), np.ones(count, bool), 0.3, mean, MASK, generator
         )
         assert 0 < len(found) <= count
+        assert MASK in found
 
 
 def test_all_at_once(text: TokenStore) -> None:
@@ -206,6 +207,16 @@ def test_all_at_once(text: TokenStore) -> None:
     mix = mixed(**chosen, reorder=True, rotate=True)
     for read, whole in damaged(mix, text):
         assert 0.4 * len(whole) < len(read) <= len(whole)
+
+
+def test_shares_are_of_the_text_as_it_was_and_no_mask_is_left_out() -> None:
+    part: Any = mixed(infill=0.4, delete=0.2).parts[0].objective
+    ids, begins, none = np.arange(1000, 1100), np.ones(100, bool), np.zeros(0, np.int64)
+    for seed in range(20):
+        found = part._damaged(ids, begins, none, np.random.default_rng(seed))
+        assert (found != part.mask).sum() == 100 - 40 - 20
+    part = mixed(delete=0.9).parts[0].objective
+    assert len(part._damaged(ids[:1], begins[:1], none, np.random.default_rng(0))) == 1
 
 
 def test_ranks_and_parts_make_no_difference(text: TokenStore) -> None:

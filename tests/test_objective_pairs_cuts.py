@@ -9,6 +9,7 @@ import objective_parts as parts
 from jeoni.base.errors import UserError
 from jeoni.data.chunks import Chunks, Sentences
 from jeoni.data.token_store import TokenStore
+from jeoni.objectives import next_sentence
 from jeoni.objectives._draft import Noise
 from jeoni.objectives._pairs import split
 from pair_texts import KINDS, NEXT, ORDER, drafts, many_documents, numbered, texts
@@ -123,6 +124,19 @@ def test_documents_no_longer_than_a_pair_fill_it_too(tmp_path: Path) -> None:
     """Wherever the token lies that was drawn."""
     draft, chunks = drafts(NEXT, numbered(tmp_path / "store", [62] * 80, sentence=5))
     assert (np.abs(draft.lengths - 3 - chunks.lengths) <= 4).all()
+
+
+def test_text_from_elsewhere_is_as_long_as_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first draw, also where it is near the end of its document."""
+    monkeypatch.setattr(next_sentence, "_DRAWS", 1)
+    store = numbered(tmp_path / "store", [62] * 20, sentence=5)
+    for seed in range(40):
+        begin, stop = next_sentence._elsewhere(
+            store, 3, wanted=30, most=40, sentence=True, generator=np.random.default_rng(seed)
+        )
+        assert abs(stop - begin - 30) <= 4
 
 
 @pytest.mark.parametrize("length", [24, 64, 128])

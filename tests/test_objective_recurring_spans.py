@@ -50,6 +50,7 @@ def test_answers_fill_the_blanks(store: TokenStore) -> None:
     mask = parts.tokenizer().mask_id
     answers = {a: draft.ids[s : e + 1].tolist() for a, s, e in asked(draft)}
     assert len(answers) > len(indices)
+    assert {blank < start for blank, start, _ in asked(draft)} == {True, False}
     assert sorted(answers) == np.flatnonzero(draft.ids == mask).tolist()
     for index, first, length in zip(indices, draft.firsts, draft.lengths, strict=True):
         places = range(first + 1, first + length - 1)

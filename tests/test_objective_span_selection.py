@@ -92,8 +92,32 @@ def test_a_sentence_is_left_out_where_the_rest_has_the_answer(
         told = nats[store.ids[cloze.blank[0] : cloze.blank[1]]].sum()
         assert told >= 2.0
         assert store.words(*cloze.blank)[0] or cloze.blank[0] == cloze.without[0]
-        assert store.words(cloze.answer, cloze.answer + 1)[0]
         assert cloze.blank != cloze.without  # something is left that asks
+
+
+def test_answers_begin_where_words_do(tmp_path: Path) -> None:
+    """Where a token does not tell whether it begins one."""
+    drawn = parts.drawn_store(tmp_path / "drawn", vocab=40, documents=4)
+    mix = mixture(rarity=2.0)
+    chunks, indices = all_chunks(mix, drawn)
+    found = objective(mix)
+    nats = found.surprisal(chunks)
+    clozes = [found._cloze(chunks, int(i), nats, Noise(0, 0)) for i in indices]
+    away = [c for c in clozes if c.without[0] < c.without[1]]
+    assert len(away) > 10
+    begins = drawn.words(0, len(drawn))
+    assert begins[[place for c in away for place in (c.answer, c.blank[0])]].all()
+
+
+def test_more_tries_find_more_answers(store: TokenStore) -> None:
+    found = []
+    for tries in (1, 2, 9):
+        mix = mixture(rarity=16.0, tries=tries)
+        chunks, indices = all_chunks(mix, store)
+        nats = objective(mix).surprisal(chunks)
+        clozes = [objective(mix)._cloze(chunks, int(i), nats, Noise(0, 0)) for i in indices]
+        found.append(sum(c.without[0] < c.without[1] for c in clozes))
+    assert 0 < found[0] < found[1] < found[2]
 
 
 def test_what_tells_too_little_is_not_asked_for(store: TokenStore) -> None:
@@ -101,10 +125,13 @@ def test_what_tells_too_little_is_not_asked_for(store: TokenStore) -> None:
     chunks, indices = all_chunks(mix, store)
     found = objective(mix)
     nats = found.surprisal(chunks)
-    for index in indices[:20]:
+    words = set()
+    for index in indices[:40]:
         cloze = found._cloze(chunks, int(index), nats, Noise(0, 0))
         assert cloze.without[0] == cloze.without[1]
         assert cloze.answer == cloze.blank[0]
+        words.add(int(store.words(*cloze.blank).sum()))
+    assert words == {1, 2, 3}
 
 
 @pytest.mark.parametrize("question", [1, 4, 40])

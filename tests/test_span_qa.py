@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,8 @@ from jeoni.base.errors import UserError
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
 from jeoni.models.model import Model
-from jeoni.tasks.span_qa import SpanQAConfig
+from jeoni.tasks._span_types import Window
+from jeoni.tasks.span_qa import SpanQAConfig, _target
 from span_tasks import LONG, covered, make
 
 
@@ -33,6 +35,23 @@ def test_targets_are_the_answer(model: Model, record: Record) -> None:
     found, answer = covered(task, encoded, 0), record.fields["answers"][0]["text"]
     assert answer in found
     assert len(found) <= len(answer) + 3  # a token may be more than the answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "target"),
+    [
+        ((2, 4), (6, 6)),  # a token ends where it begins
+        ((0, 4), (5, 6)),
+        ((3, 7), (6, 7)),  # from within a token
+        ((4, 5), (0, 0)),  # of no token
+        ((5, 8), (0, 0)),  # goes on behind the window
+        (None, (0, 0)),
+    ],
+)
+def test_tokens_of_an_answer(answer: tuple[int, int] | None, target: tuple[int, int]) -> None:
+    offsets = np.array([[0, 2], [2, 4], [5, 7]], np.int32)
+    assert _target(Window(5, offsets), answer) == target
+    assert _target(Window(5, offsets + 1), (0, 4)) == (0, 0)  # begins before the window
 
 
 def test_the_sequence_is_cls_question_sep_passage_sep(model: Model) -> None:
