@@ -26,7 +26,7 @@ def device(name: str = "auto") -> "torch.device":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UserError(
             f"there is no kind of device named {name!r}", hint="cpu, cuda, cuda:1, auto"
         ) from None

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ def load(
         UserError: not there, damaged, not a family jeoni knows, or tensors missing or mis-shaped
             (all of them are named).
     """
+    if init not in get_args(Init):
+        raise UserError(f"init={init!r} is none", hint="pretrained or random")
     published = foreign(where)
     if published is not None:
         own, found = published
@@ -115,12 +117,11 @@ def foreign(where: str | Path) -> tuple[Family, Published] | None:
 
 def knowing(where: str | Path) -> Family | None:
     """The family that knows a path which is not in Hugging Face layout; little is read."""
+    if not isinstance(where, str | Path):
+        raise UserError(f"a model is named by a folder or a name, this is a {type(where).__name__}")
     path = Path(where).expanduser()
-    if (
-        not str(where)
-        or not path.exists()
-        or any((path / part / CONFIG).exists() for part in (".", "model"))
-    ):
+    usual = any((path / part / CONFIG).exists() for part in (".", "model"))
+    if not str(where) or not path.exists() or usual:
         return None
     families = (own_family(name) for name in lookup.names(FAMILIES))
     return next((own for own in families if own.foreign and own.foreign.knows(path)), None)

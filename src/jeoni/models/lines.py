@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import index
 from typing import Any, Literal
 
 from jeoni.base.errors import UserError
@@ -136,8 +137,8 @@ def _check_writes(model: Model) -> None:
 def _prompt_ids(model: Model, prompt: Prompt, number: int) -> list[int]:
     if not isinstance(prompt, str):
         try:
-            return [int(token) for token in prompt]
-        except (TypeError, ValueError):
+            return [index(token) for token in prompt]
+        except TypeError:
             raise UserError(f"prompt {number}: neither a text nor a list of token ids") from None
     tokenizer = model.tokenizer
     ids = list(tokenizer.encode(prompt).ids)

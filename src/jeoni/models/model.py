@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -235,7 +236,7 @@ class Model(nn.Module):
 
         Args:
             inputs: texts, (text, pair) tuples, or lists of token ids that are used as they are; for models
-                of words (ELMo, static vectors) also lists of words.
+                of words (ELMo, static vectors) also lists of words. A string alone is one text.
 
         Returns:
             For each input an array ``[L + 1, T, H]``, float32: the embedding output first, then
@@ -245,7 +246,8 @@ class Model(nn.Module):
             UserError: an input without tokens, longer than the model's positions, or with an id
                 outside the vocabulary.
         """
-        sequences = [self._ids(item, number) for number, item in enumerate(inputs)]
+        given = [inputs] if isinstance(inputs, str) else inputs
+        sequences = [self._ids(item, number) for number, item in enumerate(given)]
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i][0]))
         result: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(sequences)
         training = self.training
@@ -256,12 +258,9 @@ class Model(nn.Module):
                     chosen = [sequences[i] for i in chunk]
                     batch = Batch.pack([ids for ids, _ in chosen], [s for _, s in chosen])
                     states = torch.stack(self.backbone.states(batch.to(self.device)))
-                    for i, part in zip(
-                        chunk, torch.split(states, list(batch.lengths), dim=1), strict=True
-                    ):
-                        result[i] = (
-                            part.float().cpu().numpy().copy()
-                        )  # else it keeps the whole batch
+                    parts = torch.split(states, list(batch.lengths), dim=1)
+                    for i, part in zip(chunk, parts, strict=True):
+                        result[i] = part.float().cpu().numpy().copy()  # else it keeps all of them
         finally:
             self.train(training)
         return result
@@ -274,7 +273,7 @@ class Model(nn.Module):
             encoding = self.tokenizer.encode(*item)
             ids, segments = list(encoding.ids), list(encoding.segments)
         else:
-            ids = self._listed(list(item), number)
+            ids = self._listed(list(item) if isinstance(item, Iterable) else [None], number)
             segments = [0] * len(ids)
         self.check_ids(ids, f"input {number}")
         return ids, segments
@@ -287,10 +286,10 @@ class Model(nn.Module):
             return self._tokenizer.encode_words(tokens)
         try:
             return [
-                [int(part) for part in token] if isinstance(token, list | tuple) else int(token)
+                [*map(index, token)] if isinstance(token, list | tuple) else index(token)
                 for token in tokens
             ]
-        except (TypeError, ValueError):
+        except TypeError:
             raise UserError(
                 f"input {number}: neither a text, a pair of texts, nor a list of token ids"
             ) from None
@@ -308,9 +307,8 @@ class Model(nn.Module):
         numbers = self._numbers(ids, where)
         if min(numbers) < 0 or max(numbers) >= self.spec.vocab:
             bad = next(i for i in numbers if not 0 <= i < self.spec.vocab)
-            raise UserError(
-                f"{where}: id {bad} is outside the vocabulary (0..{self.spec.vocab - 1})"
-            )
+            last = self.spec.vocab - 1
+            raise UserError(f"{where}: id {bad} is outside the vocabulary (0..{last})")
 
     def _numbers(self, ids: Sequence[Token], where: str) -> list[int]:
         """All numbers of tokens that may be rows of numbers."""

@@ -15,6 +15,7 @@ from jeoni.data.record import Record
 from jeoni.evaluation.runner import predict
 from jeoni.models import hub
 from jeoni.models.model import Model
+from jeoni.serving.words import listed
 from jeoni.tasks import _find as tasks
 from jeoni.tasks._span_types import SpanPrediction
 from jeoni.tasks._task import Task
@@ -95,8 +96,12 @@ class Predictor:
         """An answer for each question, from the passage beside it; without one, where answers are written.
 
         Raises:
-            UserError: an empty question or passage, or a task type that gives something else.
+            UserError: an empty question or passage, more of the one than of the other, or a task type that
+                gives something else.
         """
+        questions, contexts = listed(questions, "questions"), listed(contexts, "contexts")
+        if len(questions) != len(contexts):
+            raise UserError(f"{len(questions)} questions, but {len(contexts)} passages")
         fields = [
             {"id": str(i), "question": question, "context": context}
             for i, (question, context) in enumerate(zip(questions, contexts, strict=True))
@@ -116,8 +121,10 @@ class Predictor:
             UserError: the text is nothing but blanks, there are more texts than pairs (or fewer), or a task
                 type that gives something else.
         """
+        texts = listed(texts)
         fields = [{"text": text} for text in texts]
         if pairs is not None:
+            pairs = listed(pairs, "pairs")
             if len(texts) != len(pairs):
                 raise UserError(f"{len(texts)} texts, but {len(pairs)} to pair them with")
             fields = [{**f, "pair": pair} for f, pair in zip(fields, pairs, strict=True)]
@@ -169,6 +176,8 @@ def task_of(
     if "max_length" not in known and "max_length" in options:
         default = options["max_length"].default
         known["max_length"] = min(default, model.spec.positions)
+    if not isinstance(settings, Mapping):
+        raise UserError(f"settings must be a mapping, such as {{KEY: VALUE}}, not {settings!r:.60}")
     config = parse(kind.config, {**known, **settings}, where="task")
     with _as_it_was(model):
         restore(model)
@@ -238,8 +247,7 @@ def classify(
     family: str | None = None,
 ) -> list[Label]:
     """Label texts, or pairs of texts; arguments as in ``answer``."""
-    texts = [texts] if isinstance(texts, str) else list(texts)
-    pairs = [pairs] if isinstance(pairs, str) else pairs
+    texts = listed(texts)  # a mistake there is found before anything is loaded
     return Predictor(model, task, device=device, family=family).classify(texts, pairs)
 
 

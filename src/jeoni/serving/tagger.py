@@ -13,7 +13,7 @@ from jeoni.evaluation.runner import predict
 from jeoni.metrics.entities import entities
 from jeoni.models.model import Model
 from jeoni.serving.predictor import Predictor
-from jeoni.serving.words import whole_of
+from jeoni.serving.words import listed, whole_of
 from jeoni.tasks._tag_types import TagPrediction
 
 _ACCENTS = "\\u0300-\\u036f"  # of letters taken apart (NFD): part of the word
@@ -72,9 +72,9 @@ def tag(
     Raises:
         UserError: a text of blanks, or a model that was trained for something else.
     """
+    given = listed(texts)
     predictor = Predictor(model, task, settings=settings, device=device, family=family)
     by_word = getattr(predictor.task.config, "unit", "word") == "word"
-    given = [texts] if isinstance(texts, str) else list(texts)
     wholes = [whole_of(text, f"input {number}") for number, text in enumerate(given, 1)]
     places = [_cut(text, by_word) for text in (given if by_word else wholes)]
     fields = [_fields(text, spots, by_word) for text, spots in zip(wholes, places, strict=True)]

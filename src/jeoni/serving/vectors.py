@@ -21,7 +21,7 @@ from jeoni.models.heads import check_pooling
 from jeoni.models.model import Model
 from jeoni.nn.elmo import ScalarMix
 from jeoni.nn.heads import Pooling, pooled
-from jeoni.serving.words import Reading, Text, Vectors, encoded, of_words
+from jeoni.serving.words import Reading, Text, Vectors, encoded, listed, of_words
 from jeoni.transfer._features import ABOVE, mixed
 from jeoni.transfer.features import restore
 
@@ -145,7 +145,7 @@ def read(
     if per == "text":
         check_pooling(model, pooling, "pooling")
     size = shape(model, layers)
-    texts = [texts] if isinstance(texts, str) else texts
+    texts = listed(texts)
     limit = model.spec.limit if max_length is None else max_length
     sequences, cut = encoded(model, texts, limit, where)
     result: list[Vectors] = [np.empty(0, np.float32)] * len(sequences)
@@ -189,7 +189,8 @@ def shape(model: Model, layers: Layers) -> tuple[int, ...]:
 
 def _check(name: str, given: str, known: Any) -> None:
     if given not in get_args(known):
-        raise UserError(f"{name}={given!r} is none", hint=lookup.suggest(given, [*get_args(known)]))
+        hint = lookup.suggest(str(given), [*get_args(known)])
+        raise UserError(f"{name}={given!r} is none", hint=hint)
 
 
 def _compute(

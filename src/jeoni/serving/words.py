@@ -1,8 +1,9 @@
 """Texts as a model reads them, with the word that each token is of."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,25 @@ def encoded(
         model.check_ids(found.ids, where(number))
         result.append(found)
     return result, 0 if limit is None else sum(size > limit for size in sizes)
+
+
+def listed(texts: Any, what: str = "texts") -> list[Any]:
+    """One text or several as a list, and what can be read only once as lists of words.
+
+    Args:
+        texts: a text, or what can be gone through; arrays of numpy, pandas and arrow, too.
+        what: their name in messages.
+
+    Raises:
+        UserError: it is something else; of a mapping or table there would be keys.
+    """
+    given = texts.tolist() if hasattr(texts, "tolist") else texts
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, Iterable) or isinstance(given, Mapping) or hasattr(given, "columns"):
+        kind = type(texts).__name__
+        raise UserError(f"{what} must be a text, or a list of texts, not {kind}")
+    return [list(text) if isinstance(text, Iterator) else text for text in given]
 
 
 def whole_of(text: Text, where: str) -> str:

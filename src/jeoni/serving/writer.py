@@ -12,6 +12,7 @@ from jeoni.models.lines import Prompt, Written
 from jeoni.models.model import Model
 from jeoni.models.sampling import Settings
 from jeoni.serving.predictor import task_of
+from jeoni.serving.words import listed
 from jeoni.tasks.text_to_text import TextToText
 
 
@@ -50,7 +51,7 @@ def generate(
             without tokens or with more than the model has positions.
     """
     Settings.of(**settings)  # a mistake there is found before anything is loaded
-    texts = [prompts] if isinstance(prompts, str) else prompts
+    texts = listed(prompts, "prompts")
     loaded = writer(model, device=device, precision=precision, family=family)
     return loaded.generate(asked(loaded, texts), **{**habits(loaded, settings), **settings})
 

@@ -1,0 +1,122 @@
+"""What is given from Python: arrays, generators, paths, and what is none of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import jeoni
+import tiny
+from jeoni.base.errors import UserError
+from jeoni.models.model import Model
+from jeoni.serving.predictor import Predictor
+from jeoni.serving.vectors import embed, embed_words
+from jeoni.tasks import _find as tasks
+
+WORDS = ["Han", "River"]
+
+
+def trained(task: str, **settings: Any) -> Model:
+    """A model as a run of the task leaves it; nothing was learned."""
+    kind, model = tasks.find(task), tiny.model()
+    model.settings = kind.task(model=model, config=kind.config(**settings)).settings()
+    model.settings |= {"task": task}
+    return model
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Model:
+    return trained("classification", labels=tiny.LABELS, max_length=32)
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Model:
+    return trained("tagging", labels=("O", "B-LOC", "I-LOC"), max_length=32)
+
+
+@pytest.fixture(scope="module")
+def reader() -> Model:
+    return trained("span_qa", max_length=64, stride=16, max_question=16)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Model:
+    return tiny.model()
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, pa.array, iter], ids=lambda kind: kind.__name__)
+def test_texts_come_as_they_are_kept(
+    classifier: Model, tagger: Model, encoder: Model, kind: Callable[[Any], Any]
+) -> None:
+    assert jeoni.classify(classifier, kind(WORDS)) == jeoni.classify(classifier, WORDS)
+    pairs = jeoni.classify(classifier, WORDS, kind(WORDS))
+    assert pairs == jeoni.classify(classifier, WORDS, WORDS)
+    assert jeoni.tag(tagger, kind(WORDS)) == jeoni.tag(tagger, WORDS)
+    assert np.array_equal(embed(encoder, kind(WORDS)), embed(encoder, WORDS))
+    assert len(embed_words(encoder, kind(WORDS))) == 2
+
+
+def test_words_may_come_one_by_one(tagger: Model, encoder: Model) -> None:
+    once: Callable[[], Any] = lambda: [iter(WORDS)]
+    assert jeoni.tag(tagger, once()) == jeoni.tag(tagger, [WORDS])
+    assert embed_words(encoder, once())[0].shape == (2, 32)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [None, 3, {"text": ["a"]}, pa.table({"text": ["a"]}), np.float64(1)],
+    ids=["none", "number", "mapping", "table", "numpy"],
+)
+def test_what_is_no_list_of_texts(
+    classifier: Model, tagger: Model, encoder: Model, texts: Any
+) -> None:
+    message = "texts must be a text, or a list of texts, not"
+    with pytest.raises(UserError, match=message):
+        jeoni.classify(classifier, texts)
+    with pytest.raises(UserError, match=message):
+        jeoni.tag(tagger, texts)
+    with pytest.raises(UserError, match=message):
+        jeoni.embed(encoder, texts)
+    with pytest.raises(UserError, match="prompts must be a text, or a list of texts, not"):
+        jeoni.generate(encoder, texts)
+
+
+def test_questions_and_their_passages(reader: Model) -> None:
+    predictor = Predictor(reader, "span_qa")
+    (found,) = predictor.answer(iter(["Where?"]), iter(["In Seoul."]))  # type: ignore[arg-type]
+    assert found == jeoni.answer(reader, "Where?", "In Seoul.")
+    with pytest.raises(UserError, match="2 questions, but 1 passages"):
+        predictor.answer(["Where?", "When?"], ["In Seoul."])
+    with pytest.raises(
+        UserError, match="contexts must be a text, or a list of texts, not NoneType"
+    ):
+        predictor.answer(["Where?"], None)  # type: ignore[arg-type]
+
+
+def test_hidden_states_of_a_text_alone_and_of_what_is_none(encoder: Model) -> None:
+    (found,) = encoder.hidden_states("Seoul")
+    assert np.array_equal(found, encoder.hidden_states(["Seoul"])[0])
+    for item in (None, 3, [1.5], [["1"]], [None]):
+        with pytest.raises(UserError, match="input 0: neither a text, a pair of texts, nor a list"):
+            encoder.hidden_states([item])  # type: ignore[list-item]
+    assert len(encoder.hidden_states(np.array([[1, 2]])[:, :])) == 1
+
+
+@pytest.mark.parametrize("use", [jeoni.load, jeoni.describe], ids=lambda use: use.__name__)
+def test_what_is_no_model_by_name(use: Callable[..., Any], encoder: Model) -> None:
+    for model, kind in ((None, "NoneType"), (encoder, "Model")):
+        with pytest.raises(UserError, match=f"a model is named by .* this is a {kind}"):
+            use(model)
+
+
+def test_wrong_values_of_arguments(encoder: Model, classifier: Model, tmp_path: Path) -> None:
+    encoder.save(tmp_path)
+    with pytest.raises(UserError, match=r"init='randm' is none\n.*pretrained or random"):
+        jeoni.load(tmp_path, init="randm")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="layers=-1 is none"):
+        embed(encoder, "a", layers=-1)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no kind of device named None"):
+        jeoni.classify(classifier, "a", device=None)  # type: ignore[arg-type]
