@@ -10,8 +10,11 @@ import pytest
 
 import jeoni
 import tiny
+from jeoni.base.config import gather, parse
 from jeoni.base.errors import UserError
+from jeoni.data.catalog import DataConfig
 from jeoni.models.model import Model
+from jeoni.recipes.settings import FinetuneRecipe
 from jeoni.serving.predictor import Predictor
 from jeoni.serving.vectors import embed, embed_words
 from jeoni.tasks import _find as tasks
@@ -120,3 +123,51 @@ def test_wrong_values_of_arguments(encoder: Model, classifier: Model, tmp_path: 
         embed(encoder, "a", layers=-1)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no kind of device named None"):
         jeoni.classify(classifier, "a", device=None)  # type: ignore[arg-type]
+
+
+def test_data_and_splits_that_are_none(classifier: Model, tmp_path: Path) -> None:
+    path = tiny.write_csv(tmp_path / "reviews.csv")
+    data = {"dev": path, "text": "review", "label": "stars"}
+    assert jeoni.evaluate(classifier, data)["n"] == len(tiny.REVIEWS)
+    uses: list[Any] = [jeoni.evaluate, jeoni.predict]
+    for use in uses:
+        with pytest.raises(UserError, match=r"no split 'tets'\n.*train, dev or test"):
+            use(classifier, data, split="tets")
+        for wrong in (path, None, ["a text"]):
+            with pytest.raises(UserError, match="data: this must be a section of settings"):
+                use(classifier, wrong)
+        with pytest.raises(UserError, match="settings must be a mapping"):
+            use(classifier, data, settings="max_length=3", split="dev")
+
+
+def test_settings_may_be_paths_and_numbers_of_numpy() -> None:
+    given: dict[str, Any] = {
+        "model": Path("model"),
+        "data": {"train": Path("a.csv"), "only": {"n": np.int64(3)}},
+        "task": {"max_length": np.int64(8), "labels": np.array(["a", "b"])},
+        "train": {"lr": np.float32(0.5)},
+        "seeds": np.arange(2),
+        "out": Path("run"),
+    }
+    recipe = parse(FinetuneRecipe, gather(None, ["train.epochs=2"], given, FinetuneRecipe)[0])
+    plain = {
+        "model": "model",
+        "data": {"train": "a.csv", "only": {"n": 3}},
+        "task": {"max_length": 8, "labels": ["a", "b"]},
+        "train": {"lr": 0.5, "epochs": 2},
+        "seeds": [0, 1],
+        "out": "run",
+    }
+    same = parse(FinetuneRecipe, plain)
+    assert recipe == same
+    assert recipe.model_dump_json() == same.model_dump_json()
+    assert isinstance(given["model"], Path)
+    assert parse(DataConfig, {"test": Path("b.csv")}).test == "b.csv"
+
+
+@pytest.mark.parametrize("recipe", [["model=x"], 3, b"x"], ids=["list", "number", "bytes"])
+def test_what_is_no_recipe(recipe: Any) -> None:
+    with pytest.raises(UserError, match="a recipe is a file or a mapping, this is a"):
+        jeoni.finetune(recipe)
+    with pytest.raises(UserError, match="is not an override"):
+        jeoni.finetune({"model": "x"}, {"train": 1})  # type: ignore[arg-type]

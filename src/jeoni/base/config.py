@@ -1,5 +1,6 @@
 """Recipes: small frozen models, read from YAML and ``key=value`` overrides, strict about keys."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def parse(
 
     Args:
         model: what they should be.
-        values: by key.
+        values: by key; paths are taken for texts, numpy's numbers and arrays for numbers and lists.
         where: a file, or what else messages begin with.
         within: the section that the values are, for the path of a key.
         missing: what to do where a key is missing, by key.
@@ -50,7 +51,7 @@ def parse(
         UserError: one line a problem, with the key's full path and the nearest right key.
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(_plain(values))
     except ValidationError as error:
         problems = [problem for problem in error.errors() if not follows(problem)]
         lines = [explain(model, problem, within) for problem in problems]
@@ -139,9 +140,9 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     Raises:
         UserError: an assignment without ``=``.
     """
-    result: dict[str, Any] = _copy(values)
+    result: dict[str, Any] = _plain(values)
     for assignment in assignments:
-        key, sign, text = assignment.partition("=")
+        key, sign, text = str(assignment).partition("=")
         if not sign or not key:
             raise UserError(
                 f"{assignment!r} is not an override",
@@ -167,8 +168,13 @@ def gather(
     """
     if isinstance(recipe, str | Path):
         values, where = read_yaml(Path(recipe)), str(recipe)
-    else:
+    elif isinstance(recipe, Mapping | None):
         values, where = dict(recipe or {}), "recipe"
+    else:
+        raise UserError(
+            f"a recipe is a file or a mapping, this is a {type(recipe).__name__}",
+            hint="give keys by their names: model=MODEL, data=NAME",
+        )
     both = {**values, **settings}
     for key, entry in model.model_fields.items():
         below, above = values.get(key), settings.get(key)
@@ -215,8 +221,15 @@ def _read_value(text: str) -> Any:
     return text if bare or (isinstance(value, dict) and value and ":" not in text) else value
 
 
-def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+def _plain(value: Any) -> Any:
+    """A copy as a file could hold it: of texts, numbers and lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy's
 
 
 def _set(target: dict[str, Any], path: Sequence[str], value: Any) -> None:

@@ -203,7 +203,7 @@ class Dataset:
 
     def unlabeled(self, name: Split) -> bool:
         """Whether a split is a file of the catalog that has nothing to score against."""
-        own = getattr(self.config, name)
+        own = getattr(self.config, name, None)
         return self.card is not None and own is None and name in self.card.unlabeled
 
     def skipped(self, name: Split) -> Skipped:
@@ -395,6 +395,8 @@ def _format(path: Path, config: DataConfig, known: Card | None) -> str | None:
 
 
 def _absent(dataset: Dataset, name: Split) -> UserError:
+    if name not in SPLITS:
+        return UserError(f"there is no split {name!r}", hint="train, dev or test")
     if dataset.card and dataset.config.name:
         return missing(dataset.config.name, name, dataset.config.root)
     return UserError(

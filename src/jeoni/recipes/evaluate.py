@@ -58,7 +58,7 @@ def evaluate(
     """
     if out is not None:
         check_no_folder(Path(out), "scores.json")
-    values = {"name": data} if isinstance(data, str) else dict(data)
+    values = {"name": data} if isinstance(data, str) else data
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
     if out is not None:
         check_not_read(Path(out), dataset.paths)

@@ -41,7 +41,7 @@ def predict(
     """
     if out is not None:
         check_no_folder(Path(out), "predictions.jsonl")
-    values = {"name": data} if isinstance(data, str) else dict(data)
+    values = {"name": data} if isinstance(data, str) else data
     chosen, dataset = opened(model, values, settings, device=device, family=family, task=task)
     if out is not None:
         check_not_read(Path(out), dataset.paths)
