@@ -1,6 +1,7 @@
 """Device, precision and facts of the machine."""
 
 import contextlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -88,3 +89,11 @@ def test_facts_name_machine_and_versions() -> None:
     assert facts["threads"] == torch.get_num_threads()
     assert {"jeoni", "python", "system", "processor", "cores", "precision"} <= facts.keys()
     assert all(facts.values())
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
+def test_peak_memory_is_that_of_the_process() -> None:
+    said = float(str(runtime.facts()["peak_memory"]).removesuffix(" GB"))
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (kibibytes,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    assert said == pytest.approx(1024 * int(kibibytes) / 1e9, rel=0.02)

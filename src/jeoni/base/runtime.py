@@ -4,6 +4,8 @@ import contextlib
 import functools
 import os
 import platform
+import resource
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +149,18 @@ def facts(on: "torch.device | str" = "cpu", precision: str = "auto") -> dict[str
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(kind) if kind.type == "cuda" else str(kind),
         "precision": _precision(precision, kind),
+        "peak_memory": f"{_peak(kind) / 1e9:.3g} GB",
     }
+
+
+def _peak(device: "torch.device") -> float:
+    """Bytes that were in use at most so far: of the GPU, or of this process."""
+    import torch
+
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _processor() -> str:
