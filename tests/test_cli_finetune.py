@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import tiny
-from shell import Run
+from shell import Run, user_error
 
 
 @pytest.fixture
@@ -60,6 +60,9 @@ def test_a_finished_run_read_again_says_so(jeoni: Run, recipe: Path, tmp_path: P
     assert told not in first.err
     assert told in again.err.splitlines()
     assert first.out == again.out
+    for damaged in ("[]", "{}"):
+        (tmp_path / "run/results.json").write_text(damaged)
+        user_error(jeoni(*arguments), "results.json is damaged", "delete it")
 
 
 def test_epochs_beside_steps_do_nothing(jeoni: Run, recipe: Path, tmp_path: Path) -> None:

@@ -134,7 +134,12 @@ def finished(folder: Path) -> dict[str, Any] | None:
     path = folder / RESULTS
     if not path.exists():
         return None
-    results: dict[str, Any] = read_json(path)
+    results = read_json(path)
+    if not isinstance(results, dict) or not results:
+        raise UserError(
+            f"{path} is damaged: no results of a run",
+            hint="delete it: the same command writes it anew",
+        )
     return results
 
 
