@@ -175,9 +175,6 @@ def test_diverging_run_stops_with_one_clear_message(tmp_path: Path) -> None:
 # Evaluation, early stopping, the best weights.
 
 
-# Evaluation, early stopping, the best weights.
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -264,11 +261,33 @@ def test_records(tmp_path: Path) -> None:
     first = records[0]
     assert first["lr"] == pytest.approx(0.01 * 8 / 12)
     assert first["epoch"] == pytest.approx(5 / 6, abs=1e-3)
+    assert [r["epoch"] for r in records if r["kind"] == "eval"] == [1, 2]
     assert {"loss", "grad_norm", "tokens_per_s", "seconds", "accuracy"} <= first.keys()
     assert result.tokens == sum(
         sum(b.lengths) for e in range(2) for s in range(6) for b in ToyBatches().get(e, s, 0, 1)
     )
     assert result.seconds >= result.train_seconds > 0
+
+
+def test_a_record_averages_over_its_steps(tmp_path: Path) -> None:
+    """By targets; the norm by steps, before clipping."""
+    train(tmp_path / "each", steps=6)
+    train(tmp_path / "some", steps=6, log_every=3)
+    each, some = log.read(tmp_path / "each"), log.read(tmp_path / "some")
+    batches = [ToyBatches().get(0, step, 0, 1)[0] for step in range(6)]
+    counts = [sum(batch.lengths) for batch in batches]
+    for number, row in enumerate(some):
+        own = slice(3 * number, 3 * number + 3)
+        for name in ("loss", "accuracy"):
+            whole = sum(r[name] * n for r, n in zip(each[own], counts[own], strict=True))
+            assert row[name] == pytest.approx(whole / sum(counts[own]), rel=1e-4)
+        assert row["grad_norm"] == pytest.approx(
+            sum(r["grad_norm"] for r in each[own]) / 3, rel=1e-4
+        )
+    module = Toy()
+    nn.functional.cross_entropy(module(batches[0].ids), batches[0].targets["labels"]).backward()
+    norm = nn.utils.clip_grad_norm_(module.parameters(), 1e9)
+    assert each[0]["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
 
 
 def test_a_torn_or_foreign_record_is_cut_away(tmp_path: Path) -> None:
@@ -300,7 +319,9 @@ def test_a_run_ends_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     config = TrainConfig(hours=0.1, schedule="linear", warmup=0, log_every=1, save_every_minutes=0)
     result = fit(ToyStep(module), ToyBatches(), groups=default_groups(module), config=config,
                  folder=tmp_path, seed=1, evaluate=lambda: {"accuracy": 1.0})  # fmt: skip
-    rates = [row["lr"] for row in log.read(tmp_path) if row["kind"] == "train"]
+    rows = [row for row in log.read(tmp_path) if row["kind"] == "train"]
+    rates = [row["lr"] for row in rows]
+    assert 10 * sum(row["tokens_per_s"] for row in rows) == pytest.approx(result.tokens, rel=1e-3)
     assert result.steps == result.total == len(rates)
     assert 30 <= len(rates) <= 36
     assert rates == sorted(rates, reverse=True)
