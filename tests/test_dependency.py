@@ -99,6 +99,10 @@ def test_cycles_within_cycles() -> None:
 
 def test_a_forbidden_arc_is_not_taken() -> None:
     assert best_tree(np.array([[-9.0, 0.0, -np.inf], [-50.0, -3.0, 0.0]])) == [0, 1]
+    # Two arcs must change where word 1 would be a second root.
+    none = -np.inf
+    rows = [[0.0, none, none, -10.0], [0.0, none, none, none], [0.0, 0.0, -10.0, none]]
+    assert best_tree(np.array(rows)) == [3, 0, 2]
 
 
 # Gold trees
