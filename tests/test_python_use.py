@@ -125,6 +125,18 @@ def test_wrong_values_of_arguments(encoder: Model, classifier: Model, tmp_path: 
         jeoni.classify(classifier, "a", device=None)  # type: ignore[arg-type]
 
 
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    plan: Any = jeoni.plan
+    with pytest.raises(UserError, match="tokens must be a number, not '1e9'"):
+        plan(tiny.model().save(tmp_path), tokens="1e9")
+    assert plan(tmp_path, tokens=np.int64(10**9)).steps > 0
+    mistakes: list[dict[str, Any]] = [{"resamples": "9"}, {"resamples": 9.5}, {"seed": -1}]
+    for wrong in mistakes:
+        (name,) = wrong
+        with pytest.raises(UserError, match=f"{name}="):
+            jeoni.compare("a", "b", **wrong)
+
+
 def test_data_and_splits_that_are_none(classifier: Model, tmp_path: Path) -> None:
     path = tiny.write_csv(tmp_path / "reviews.csv")
     data = {"dev": path, "text": "review", "label": "stars"}

@@ -1,6 +1,7 @@
 """Whether one run is better than another, or only lucky in its test examples."""
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,10 @@ def compare(
     Raises:
         UserError: a run is not finished, or they cannot be compared.
     """
-    if resamples < 1:
-        raise UserError(f"resamples={resamples}: at least 1 test set must be drawn")
+    if not _whole(resamples) or resamples < 1:
+        raise UserError(f"resamples={resamples!r}: at least 1 test set must be drawn")
+    if not _whole(seed) or seed < 0:
+        raise UserError(f"seed={seed!r}: a whole number from 0")
     a, b = _checked(Path(first)), _checked(Path(second))
     _must_suit(a, b)
     a, b = _sorted(a), _sorted(b)
@@ -105,6 +108,10 @@ def _checked(folder: Path) -> Side:
             f"{folder}: {run.RESULTS} or {run.PREDICTIONS} is damaged ({why})",
             hint="run it again with another out=FOLDER",
         ) from None
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, Integral)
 
 
 def _read(folder: Path) -> Side:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jeoni.base.errors import UserError
 from jeoni.models.describe import on_meta, operations
@@ -162,11 +163,13 @@ def _job(
     )  # fmt: skip
 
 
-def _check(**numbers: float | None) -> None:
+def _check(**numbers: Any) -> None:
     """Raise UserError for a number that none can be, with its name and what it should be."""
     for name, value in numbers.items():
         if value is None:
             continue
+        if isinstance(value, str):
+            raise UserError(f"{name} must be a number, not {value!r}")
         if name == "utilization":
             right, wanted = 0 < value <= 1, "above 0, and 1 at most"
         elif name == "bandwidth":
