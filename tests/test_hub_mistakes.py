@@ -274,7 +274,10 @@ def test_a_promised_head_that_is_not_there_is_named(folder: Path) -> None:
         ({"is_decoder": "yes"}, "is_decoder is 'yes'"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
-        ({"model_type": "electr"}, "no family named 'electr'\n.*did you mean 'electra'"),
+        (
+            {"model_type": "electr"},
+            "config.json: there is no family named 'electr'\n.*mean 'electra'",
+        ),
         ({"model_type": None}, "no 'model_type'"),
         ({"model_type": "json:dumps"}, "'json:dumps' is a path to code"),
         ({"id2label": {"a": "x"}}, "id2label has keys that are no numbers"),
@@ -313,6 +316,22 @@ def test_config_that_is_no_object(folder: Path, text: str, message: str) -> None
     (folder / "config.json").write_text(text)
     with pytest.raises(UserError, match=message):
         hub.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "not a JSON object"),
+        ('"tagging"', "not a JSON object"),
+        ('{"task": 5}', "'task' is 5, not a name"),
+        ('{"task": null}', "'task' is None, not a name"),
+    ],
+)
+def test_settings_that_are_none(folder: Path, text: str, message: str) -> None:
+    (folder / "jeoni.json").write_text(text)
+    with pytest.raises(UserError, match=rf"jeoni\.json: {message}"):
+        hub.load(folder)
+    hub.load(folder, init="random")
 
 
 # Where a model is

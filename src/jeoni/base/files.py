@@ -220,6 +220,18 @@ def read_json(path: Path) -> Any:
         raise json_problem(error, f"{path}{line}") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UserError: as ``read_json``, or it holds something else.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not a JSON object")
+    return found
+
+
 def json_problem(error: Exception, where: str) -> UserError:
     """What ``json.loads`` raised (also of a number or a nesting without end) as a user's mistake."""
     if isinstance(error, json.JSONDecodeError):

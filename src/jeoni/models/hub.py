@@ -59,7 +59,9 @@ def load(
         )
     settings_file = folder / SETTINGS
     kept = init == "pretrained" and settings_file.exists()
-    settings = files.read_json(settings_file) if kept else {}
+    settings = files.read_object(settings_file) if kept else {}
+    if not isinstance(settings.get("task", ""), str):
+        raise UserError(f"{settings_file}: 'task' is {settings['task']!r:.60}, not a name")
     classes = config.get("architectures") or ()
     if init == "pretrained" and any(name.endswith("ForTokenClassification") for name in classes):
         settings = settings or {"task": "tagging"}  # as its weights alone do not tell
@@ -96,9 +98,7 @@ def described(
         spec = read_spec(own, found.config, str(found.source))
         return found.source, dict(found.config), own, spec
     folder = resolve(where)
-    config = files.read_json(folder / CONFIG)
-    if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG}: not a JSON object")
+    config = files.read_object(folder / CONFIG)
     own = own_family(family) if family else _family(config, folder)
     return folder, config, own, read_spec(own, config, str(folder / CONFIG))
 
@@ -220,10 +220,10 @@ def _family(config: Mapping[str, Any], folder: Path) -> Family:
             f"{folder / CONFIG}: 'model_type' {name!r} is a path to code",
             hint="if you trust it: jeoni.load(where, family='package.module:NAME')",
         )
-    family = lookup.find(FAMILIES, name, "FAMILY")
-    if not isinstance(family, Family):
-        raise UserError(f"{folder / CONFIG}: 'model_type' {name!r} is not a family of models")
-    return family
+    try:
+        return own_family(name)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error.message}", hint=error.hint) from None
 
 
 def _tokenizer(folder: Path) -> Tokenizer | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import read_json, replacing, write_json
+from jeoni.base.files import read_object, replacing, write_json
 from jeoni.models.family import Published
 
 GATES = (0, 2, 1, 3)
@@ -36,9 +36,7 @@ def read(path: Path) -> Published:
     folder = path if path.is_dir() else path.parent
     weights = path if path.suffix == ".hdf5" else _one(folder, "*.hdf5", path)
     options = path if path.suffix == ".json" else _one(folder, "*options.json", weights)
-    config = read_json(options)
-    if not isinstance(config, dict):
-        raise UserError(f"{options}: not a JSON object")
+    config = read_object(options)
     return Published(
         options, {**config, "model_type": "elmo"}, lambda: _tensors(weights, config), None
     )
