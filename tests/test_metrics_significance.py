@@ -113,6 +113,7 @@ def test_counts() -> None:
         ([1.0, 2.0], [1.0, math.nan], {}, "example 1 of the second run"),
         ([1.0], [1.0], {"level": 1.5}, "level=1.5"),
         ([1.0], [1.0], {"resamples": 0}, "resamples=0"),
+        ([1.0], [1.0], {"resamples": 10**12}, "need 1 to 10,000,000"),
     ],
 )
 def test_refuses(first: Any, second: Any, options: Any, message: str) -> None:

@@ -131,6 +131,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         plan(tiny.model().save(tmp_path), tokens="1e9")
     assert plan(tmp_path, tokens=np.int64(10**9)).steps > 0
     mistakes: list[dict[str, Any]] = [{"resamples": "9"}, {"resamples": 9.5}, {"seed": -1}]
+    mistakes += [{"resamples": 0}, {"resamples": 10**12}]
     for wrong in mistakes:
         (name,) = wrong
         with pytest.raises(UserError, match=f"{name}="):

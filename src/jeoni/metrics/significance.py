@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 _CELLS = 1_000_000
 """Numbers drawn at a time: keeps memory at some tens of MB whatever the test size."""
 
+MOST = 10_000_000
+"""Resamples, of which each is two numbers in memory; more say nothing that these do not."""
+
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """A score from sums over examples: [..., k] to [...]."""
@@ -96,8 +99,10 @@ def compare_sums(
     Raises:
         ValueError: unequal shapes, no example, a value that is not finite, or wrong resamples or level.
     """
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"resamples={resamples}, level={level}: need >= 1 and inside (0, 1)")
+    if not 1 <= resamples <= MOST or not 0 < level < 1:
+        raise ValueError(
+            f"resamples={resamples}, level={level}: need 1 to {MOST:,} and inside (0, 1)"
+        )
     a, b = (np.asarray(side, dtype=np.float64) for side in (first, second))
     _check(a, b)
     here = statistic(np.stack([a.sum(0), b.sum(0)]))

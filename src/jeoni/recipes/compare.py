@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jeoni.base.errors import UserError
-from jeoni.metrics.significance import Comparison, compare_sums
+from jeoni.metrics.significance import MOST, Comparison, compare_sums
 from jeoni.recipes import run
 from jeoni.recipes.results import degenerate
 from jeoni.tasks import _find
@@ -63,7 +63,7 @@ def compare(
         second: another one, whose task, main metric and dev examples are the same.
         task: the type of the task, where it is your own: ``package.module:NAME``.
         seed: of the resampling: the same gives the same figures.
-        resamples: how many test sets are drawn.
+        resamples: how many test sets are drawn; 10 million at most.
 
     Returns: ``metric``, ``n``, the runs with their ``score`` and ``flags`` (seeds that learned nothing;
     they are compared all the same, as seeds go in pairs), ``difference`` (second minus first),
@@ -73,8 +73,8 @@ def compare(
     Raises:
         UserError: a run is not finished, or they cannot be compared.
     """
-    if not _whole(resamples) or resamples < 1:
-        raise UserError(f"resamples={resamples!r}: at least 1 test set must be drawn")
+    if not _whole(resamples) or not 1 <= resamples <= MOST:
+        raise UserError(f"resamples={resamples!r}: 1 to {MOST:,} test sets can be drawn")
     if not _whole(seed) or seed < 0:
         raise UserError(f"seed={seed!r}: a whole number from 0")
     a, b = _checked(Path(first)), _checked(Path(second))
