@@ -263,9 +263,13 @@ def test_nothing_to_label(saved: dict[str, Path]) -> None:
 
 
 def test_a_model_for_another_task(saved: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match="was trained for classification, not for span_qa"):
+    with pytest.raises(
+        UserError, match=r"was trained for classification, not for span_qa\n.*: jeoni classify$"
+    ):
         answer(saved["classification"], "When?", "Now.")
-    with pytest.raises(UserError, match="was trained for span_qa, not for classification"):
+    with pytest.raises(
+        UserError, match=r"was trained for span_qa, not for classification\n.*answer$"
+    ):
         classify(saved["span_qa"], "a")
 
 

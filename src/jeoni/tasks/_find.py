@@ -7,6 +7,12 @@ from jeoni.base.errors import UserError
 from jeoni.tasks._task import TaskType
 
 FOLDER = "jeoni.tasks"
+_VERBS = {
+    "classification": "classify",
+    "span_qa": "answer",
+    "tagging": "tag",
+    "text_to_text": "generate",
+}
 
 
 def find(name: str) -> TaskType:
@@ -37,7 +43,7 @@ def trained(named: str, wanted: str) -> TaskType:
         return find(wanted)
     if ":" not in named:
         if named != wanted:
-            raise UserError(f"this model was trained for {named}, not for {wanted}")
+            raise _misused(named, named, wanted)
         return find(named)
     if named.partition(":")[0] not in sys.modules:
         # A folder does not choose what is imported, whatever lies in it: the caller does.
@@ -71,4 +77,11 @@ def _must_suit(kind: TaskType, named: str, wanted: str) -> None:
     """A task type of one's own that is made from another of ours is no good for this one."""
     bases = _bases(kind)
     if bases and wanted not in bases:
-        raise UserError(f"this model was trained for {named} ({bases[0]}), not for {wanted}")
+        raise _misused(f"{named} ({bases[0]})", bases[0], wanted)
+
+
+def _misused(said: str, name: str, wanted: str) -> UserError:
+    return UserError(
+        f"this model was trained for {said}, not for {wanted}",
+        hint=f"what it was trained for: jeoni {_VERBS.get(name, 'predict')}",
+    )
