@@ -74,3 +74,12 @@ def test_epochs_beside_steps_do_nothing(jeoni: Run, recipe: Path, tmp_path: Path
     assert "epochs" not in written["train"]
     again = jeoni("finetune", str(recipe), "train.steps=1", "train.epochs=9")
     assert (again.status, "already finished" in again.err) == (0, True)
+
+
+def test_a_model_of_pairs_is_asked_about_pairs(jeoni: Run, recipe: Path, tmp_path: Path) -> None:
+    rows = [(text, text, label) for text, label in tiny.REVIEWS]
+    table = tiny.write_csv(tmp_path / "pairs.csv", rows, ("review", "other", "stars"))
+    files = (f"data.train={table}", f"data.dev={table}", "data.pair=other")
+    result = jeoni("finetune", str(recipe), "train.steps=1", *files)
+    command = f'jeoni classify --model {tmp_path / "run"} "a text" --pair "a text"\n'
+    assert result.out.endswith(command), result.err

@@ -39,6 +39,16 @@ def test_numbers_as_labels_and_pairs(tiny_folder: Path, tmp_path: Path) -> None:
     result = finetune(tiny.recipe(tiny_folder, data, tmp_path / "run"))
     (label,) = classify(result.folder, "좋다", "영화")
     assert set(label.probabilities) == {"1", "2", "3"}
+    with pytest.raises(UserError, match=r'was trained on pairs of texts\n.*--pair "..."'):
+        classify(result.folder, "좋다")
+    with pytest.raises(UserError, match="input 1: the pair is empty"):
+        classify(result.folder, "좋다", " ")
+    model = hub.load(result.folder)
+    del model.settings["columns"]["pair"]
+    with pytest.raises(UserError, match=r"was trained on texts, not pairs\n.*without"):
+        classify(model, "좋다", "영화")
+    del model.settings["columns"]  # as others saved it
+    assert classify(model, "좋다")[0] != label
 
 
 def test_a_preset_with_a_vocabulary_learned_from_the_data(

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jeoni.training.optimizer import GroupRow
 
 
@@ -108,7 +110,16 @@ def finetune(
     elif result.results.get("task") not in ("classification", None):
         typer.echo(f"Use it:  jeoni predict --model {result.folder}{own} data.test=FILE")
     else:
-        typer.echo(f'Use it:  jeoni classify --model {result.folder}{own} "a text"')
+        pair = ' --pair "a text"' if _of_pairs(result.folder) else ""
+        typer.echo(f'Use it:  jeoni classify --model {result.folder}{own} "a text"{pair}')
+
+
+def _of_pairs(run: "Path") -> bool:
+    """Whether a finished run's model judges pairs of texts."""
+    from jeoni.base.files import read_object
+
+    settings = run / "model" / "jeoni.json"
+    return settings.exists() and "pair" in read_object(settings).get("columns", ())
 
 
 def show_groups(rows: "list[GroupRow]") -> None:

@@ -118,22 +118,35 @@ class Predictor:
         """A label for each text (or pair of texts).
 
         Raises:
-            UserError: the text is nothing but blanks, there are more texts than pairs (or fewer), or a task
-                type that gives something else.
+            UserError: a text is nothing but blanks, there are more texts than pairs (or fewer), pairs (or
+                none) where the model learned otherwise, or a task type that gives something else.
         """
         texts = listed(texts)
+        self._must_be_as_learned(pairs is not None)
         fields = [{"text": text} for text in texts]
         if pairs is not None:
             pairs = listed(pairs, "pairs")
             if len(texts) != len(pairs):
                 raise UserError(f"{len(texts)} texts, but {len(pairs)} to pair them with")
             fields = [{**f, "pair": pair} for f, pair in zip(fields, pairs, strict=True)]
+            _not_blank(fields, "pair")
         _not_blank(fields, "text")
         names = self.task.model.labels or []
         return [
             Label(p.label, p.probabilities[p.index], dict(zip(names, p.probabilities, strict=True)))
             for p in self._predict(fields, LabelPrediction)
         ]
+
+    def _must_be_as_learned(self, paired: bool) -> None:
+        """A model that judges pairs judges nothing else; one that does not say, takes both."""
+        known = self.task.model.settings
+        columns = known.get("columns") if known.get("task") == "classification" else None
+        if isinstance(columns, Mapping) and paired != ("pair" in columns):
+            what = "texts, not pairs" if paired else "pairs of texts"
+            way = (
+                "go without pairs (--pair)" if paired else 'give the second text, too: --pair "..."'
+            )
+            raise UserError(f"this model was trained on {what}", hint=way)
 
     def _predict(self, fields: Sequence[Mapping[str, Any]], wanted: type) -> list[Any]:
         if not fields:
