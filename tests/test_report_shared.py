@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
+from jeoni.base.batch import Batch
 from jeoni.data.batching import Features
 from jeoni.data.record import Record
 from jeoni.evaluation.runner import evaluate
@@ -23,7 +24,7 @@ from jeoni.models.model import Model
 from jeoni.report import plots
 from jeoni.report.sections import Bars
 from jeoni.report.shaded import Shade, Shaded, ShadedText
-from jeoni.tasks._saliency import shades, token_weights
+from jeoni.tasks._saliency import deciding, shades, token_weights
 from jeoni.tasks._shared_report import calibration_section, length_section, shared_sections
 from jeoni.tasks._tag_types import TagPrediction
 from jeoni.tasks._task import Encoded, Scores, Sums, Task
@@ -386,7 +387,136 @@ def test_of_words_each_counts() -> None:
         wanted = next(iter(gold.values()))
         assert right[:3] == [a == b for a, b in zip(said, wanted, strict=True)]
         sections = shared_sections(task, encoded, found.predictions, found.scores)
-        assert [section.title for section in sections] == ["Calibration"]
+        assert [s.title for s in sections] == ["Calibration", "What predictions rest on"]
+
+
+def resting(task: Task[Any, Any], batch: Batch, place: tuple[Any, ...] | None) -> list[float]:
+    """By hand: gradient times input of each token, for the log-probability at a place of the logits.
+
+    None: for the sum of the logits.
+    """
+    words = task.model.backbone.embeddings.words
+    vectors = words.weight.detach()[batch.ids].requires_grad_()
+    hook = words.register_forward_hook(lambda *_: vectors)
+    task.model.eval()
+    logits = task.logits(batch)
+    said = logits.sum() if place is None else logits[place[:-1]].log_softmax(-1)[place[-1]]
+    (slope,) = torch.autograd.grad(said, vectors)
+    hook.remove()
+    effects = (slope * vectors).sum(-1)
+    found: list[float] = (effects / effects.abs().max()).tolist()
+    return found
+
+
+def shaded_as(item: ShadedText, expected: list[float]) -> None:
+    found = [piece.weight for piece in item.pieces if piece.text.strip()]
+    assert found[0] == pytest.approx(expected[0], abs=0.01)  # [CLS] is a piece of its own
+    assert found[-1] == pytest.approx(expected[-1], abs=0.01)  # [SEP]
+    assert sum(found) == pytest.approx(sum(expected), abs=0.02)
+
+
+def surest_errors(
+    sure: Sequence[Sequence[float]], wrong: Sequence[Sequence[bool]]
+) -> list[tuple[int, int]]:
+    """Text and word of the two surest errors of two texts."""
+    rows = [
+        (chance, text, word)
+        for text, (chances, bad) in enumerate(zip(sure, wrong, strict=True))
+        for word, chance in enumerate(chances)
+        if bad[word] and chance == max(c for c, b in zip(chances, bad, strict=True) if b)
+    ]
+    ordered = sorted(rows, key=lambda row: (-row[0], row[1]))
+    return [(text, word) for _, text, word in ordered[:2]]
+
+
+PLACES = [
+    "서울에서",
+    "태어난",
+    "세종대왕은",
+    "부산에서",
+    "훈민정음을",
+    "만들었다",
+    "그리고",
+    "제주에서",
+]
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_length": 12, "stride": 4}, {"piece": "mean"},
+                                      {"unit": "character"}])  # fmt: skip
+def test_of_tags_the_surest_error_alone(settings: dict[str, Any]) -> None:
+    """Of its word in the window that was believed; that of a right text is the least sure."""
+    names = ("NN", "VV", "MA")
+    config = TaggingConfig(**({"labels": names, "max_length": 60} | settings))
+    task = Tagging(model=loud(tiny.model()), config=config)
+    records = []
+    for n in range(4):
+        words = PLACES[n:] + PLACES[:n]
+        text = " ".join(words)
+        fields: dict[str, Any] = {"text": text, "tags": ["NN"] * len(text)}
+        if "unit" not in settings:
+            fields |= {"tokens": words, "tags": ["NN"] * len(words)}
+        records.append(Record(fields, "f", n))
+    said = evaluate(task, task.encode(records), precision="fp32", show=False).predictions
+    for n, (record, p) in enumerate(zip(records, said, strict=True)):  # text 3 is right
+        gold = [
+            tag if n == 3 or (word + n) % 3 else names[names.index(tag) - 1]
+            for word, tag in enumerate(p.tags)
+        ]
+        records[n] = replace(record, fields=record.fields | {"tags": gold})
+    encoded, sections = many(task, records)
+    items = list(sections[-1].items)
+    assert [item.good for item in items] == [False, False, True]
+    wrong = [[(word + n) % 3 == 0 for word in range(len(p.tags))] for n, p in enumerate(said[:3])]
+    places = surest_errors([p.probabilities for p in said[:3]], wrong)
+    sure = [chance or 2.0 for chance in said[3].probabilities]
+    for (text, word), item in zip([*places, (3, sure.index(min(sure)))], items, strict=True):
+        tag, chance = said[text].tags[word], said[text].probabilities[word]
+        assert item.predicted.endswith(f": {tag}")
+        if "unit" not in settings:
+            assert item.predicted == f"{records[text].fields['tokens'][word]}: {tag}"
+        assert item.gold.endswith(f": {records[text].fields['tags'][word]}")
+        number = task.labels.index(tag)
+        for sequence in np.flatnonzero(encoded.features.examples == text).tolist():
+            batch = encoded.features.batch([sequence])
+            with torch.no_grad():
+                best, numbers = task.logits(batch).softmax(-1).max(-1)
+            tokens = (best - chance).abs() < 6e-5
+            tokens &= numbers == number
+            if tokens.any():
+                break
+        token = int(tokens.nonzero()[0])  # of a mean, any of its word
+        shaded_as(item, resting(task, batch, (token, number)))
+
+
+def test_of_heads_the_surest_error_alone() -> None:
+    task = Dependency(model=loud(tiny.model()), config=DependencyConfig(labels=("a", "root")))
+    records = []
+    for n in range(3):
+        words = PLACES[n : n + 5]
+        fields = {"text": " ".join(words), "tokens": words, "relations": ["root", *"aaaa"]}
+        records.append(Record({**fields, "heads": [0, 1, 2, 3, 4]}, "f", n))
+    said = evaluate(task, task.encode(records), precision="fp32", show=False).predictions
+    records[2] = replace(records[2], fields=records[2].fields | {"heads": list(said[2].heads)})
+    encoded, sections = many(task, records)
+    items = list(sections[-1].items)
+    assert [item.good for item in items] == [False, False, True]
+    wrong = [[head != gold for gold, head in enumerate(p.heads)] for p in said[:2]]
+    places = surest_errors([p.probabilities for p in said[:2]], wrong)
+    least = said[2].probabilities.index(min(said[2].probabilities))
+    for (text, word), item in zip([*places, (2, least)], items, strict=True):
+        head, names = said[text].heads[word], ["root", *records[text].fields["tokens"]]
+        assert item.predicted == f"{names[head]} → {names[word + 1]}"
+        gold = records[text].fields["heads"][word]
+        assert item.gold == f"{names[gold]} → {names[word + 1]}"
+        batch = encoded.features.batch([text])
+        shaded_as(item, resting(task, batch, (0, word, slice(None), 0, head)))
+
+
+def test_a_word_that_stands_for_its_sentence() -> None:
+    assert deciding([0.9, 0.6, 0.8], [True, False, False]) == 2
+    assert deciding([0.9, 0.6, 0.8], [True, True, True]) == 1
+    assert deciding([0.0, 0.6, 0.0], [False, True, True]) == 1  # no token stands for the others
+    assert deciding([0.0], [False]) is None
 
 
 def test_of_numbers_there_is_less() -> None:
@@ -399,19 +529,7 @@ def test_of_numbers_there_is_less() -> None:
     furthest = sorted(range(len(rows)), key=lambda i: -errors[i])[:2]
     assert [item.predicted for item in rests.items] == [f"{said[i].value:.2f}" for i in furthest]
     for item, i in zip(rests.items, furthest, strict=True):
-        batch = encoded.features.batch([i])
-        vectors = task.model.backbone.embeddings.words.weight.detach()[batch.ids].requires_grad_()
-        hook = task.model.backbone.embeddings.words.register_forward_hook(
-            lambda *_, own=vectors: own
-        )
-        task.model.eval()
-        (slope,) = torch.autograd.grad(task.logits(batch).sum(), vectors)
-        hook.remove()
-        effects = (slope * vectors).sum(-1)
-        found = [piece.weight for piece in item.pieces if piece.text.strip()]
-        expected = (effects / effects.abs().max()).tolist()
-        assert found[0] == pytest.approx(expected[0], abs=0.01)  # [CLS] is a piece of its own
-        assert sum(found) == pytest.approx(sum(expected), abs=0.02)
+        shaded_as(item, resting(task, encoded.features.batch([i]), None))
 
 
 def test_of_few_examples_there_is_little(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Source: Shrikumar et al., "Not just a black box", 2016; on text: Atanasova et al
 explainability techniques for text classification", 2020.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,8 +24,27 @@ LONGEST = 400
 """Tokens of an example that is shown."""
 NOTE = (
     "Gradient times input of each token's vector, as a share of the strongest: what the prediction (of "
-    "classes, its log-probability) would lose or gain first, were the vector to shrink. A hint, no proof."
+    "classes, its log-probability) would lose or gain first, were the vector to shrink. A hint, no proof. "
+    "Of tags and heads one word's is asked: the surest error, or what is right and least sure."
 )
+
+
+def deciding(sure: Sequence[float], right: Sequence[bool]) -> int | None:
+    """Which word stands for a sentence: the surest error, or if there is none, what is least sure.
+
+    None if the model says nothing of any (probability 0).
+    """
+    said = [word for word, chance in enumerate(sure) if chance > 0]
+    return max(said, key=lambda word: -sure[word] if right[word] else sure[word], default=None)
+
+
+def surest_words(
+    sentences: Iterable[tuple[Sequence[float], Sequence[bool]]],
+) -> tuple[list[float], list[bool]]:
+    """How sure the word of each sentence is that stands for it, and whether it is right."""
+    found = [(sure, right, deciding(sure, right)) for sure, right in sentences]
+    chosen = [(0.0, False) if w is None else (sure[w], right[w]) for sure, right, w in found]
+    return [chance for chance, _ in chosen], [good for _, good in chosen]
 
 
 def saliency_section(
@@ -41,10 +60,10 @@ def saliency_section(
         task: on a model with its weights.
         encoded: the examples.
         predictions: one an example.
-        sure: their probabilities.
+        sure: their probabilities, or those of what stands for them.
         right: whether they are right.
     """
-    if len(sure) != len(predictions):  # they are those of words
+    if len(sure) != len(predictions):
         return None
     lengths = np.zeros(len(predictions), np.int64)
     np.maximum.at(lengths, encoded.features.examples, encoded.features.lengths)
@@ -61,8 +80,9 @@ def _shaded(
     task: Task[Any, Any], encoded: Encoded, verdict: Verdict, good: bool
 ) -> ShadedText | None:
     batch = encoded.features.batch([verdict.sequence])
-    said = {name: torch.tensor([value]) for name, value in verdict.targets.items()}
-    batch = replace(batch, targets={**batch.targets, **said}).to(task.model.device)
+    there = batch.targets
+    said = {k: torch.tensor(v).view_as(there[k]) for k, v in verdict.targets.items()}
+    batch = replace(batch, targets={**there, **said}).to(task.model.device)
     weights = token_weights(task, batch)
     if weights is None:
         return None

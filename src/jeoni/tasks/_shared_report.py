@@ -10,7 +10,6 @@ from jeoni.metrics.calibration import calibration
 from jeoni.report.sections import Bars, Section
 from jeoni.tasks._saliency import saliency_section
 from jeoni.tasks._task import Encoded, Scores, Task
-from jeoni.tasks.regression import NumberPrediction
 
 FEWEST = 10
 """Examples that a band must have."""
@@ -29,13 +28,10 @@ def shared_sections(
         scores: what the task made of them.
     """
     sure, right = task.confidences(encoded, predictions, scores)
-    shown = sure, right
-    if all(isinstance(p, NumberPrediction) for p in predictions):  # none is surer: the furthest off
-        shown = [-score for score in scores.per_example], [False] * len(predictions)
     found = [
         length_section(task.main_metric, encoded, scores),
         calibration_section(sure, right),
-        saliency_section(task, encoded, predictions, *shown),
+        saliency_section(task, encoded, predictions, *task.surest(encoded, predictions, scores)),
     ]
     return [section for section in found if section is not None]
 

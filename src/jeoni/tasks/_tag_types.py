@@ -79,6 +79,15 @@ class EncodedTags(Encoded):
             found.append(row)
         return found
 
+    def believed(self, example: int) -> Ints:
+        """Which sequence each token of a text has its tag from, ``[T]``."""
+        own = np.flatnonzero(self.features.examples == example).tolist()
+        kept = []
+        for sequence in own:
+            start, end = self.windows[sequence]
+            kept.append(((start, end), ([sequence] * (end - start), [0.0] * (end - start))))
+        return joined(kept, len(self.sentences[example].units))[0]
+
 
 def joined(windows: Sequence[tuple[Window, Kept]], count: int) -> tuple[Ints, NDArray[np.float64]]:
     """Tags of a text's tokens ``[T]`` and their probabilities, from those of its windows.

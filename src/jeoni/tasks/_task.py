@@ -162,6 +162,12 @@ class Task(ABC, Generic[Partial, Prediction]):
         """For the report: the probability of all that is predicted, and whether it is right."""
         return [], []
 
+    def surest(
+        self, encoded: Encoded, predictions: Sequence[Prediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """The same of what ``verdict`` is about, one an example: examples to be shown are chosen by it."""
+        return self.confidences(encoded, predictions, scores)
+
     def verdict(self, encoded: Encoded, prediction: Prediction, example: int) -> Verdict | None:
         """For the report, which shows what predictions rest on; None for tasks without that."""
         return None

@@ -6,6 +6,7 @@ pretrained model's states of each word's first token: Kondratyuk and Straka, "75
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -25,8 +26,9 @@ from jeoni.nn.biaffine import BiaffineHead
 from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Section
 from jeoni.tasks._projection import NONE, Ints, carriers
+from jeoni.tasks._saliency import deciding, surest_words
 from jeoni.tasks._spanning_tree import best_tree
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 from jeoni.tasks._tree_report import tree_sections
 from jeoni.tasks._tree_scores import MAIN, SUMS, tree_scores
 
@@ -250,12 +252,30 @@ class Dependency(Task[Kept, TreePrediction]):
         self, encoded: Encoded, predictions: Sequence[TreePrediction], scores: Scores
     ) -> tuple[list[float], list[bool]]:
         """Of every word's head."""
-        right = [
-            a == b
-            for tree, p in zip(_trees(encoded), predictions, strict=True)
-            for a, b in zip(tree.heads, p.heads, strict=True)
-        ]
-        return [chance for p in predictions for chance in p.probabilities], right
+        right = map(_right, encoded.records, predictions)
+        return [chance for p in predictions for chance in p.probabilities], list(chain(*right))
+
+    def surest(
+        self, encoded: Encoded, predictions: Sequence[TreePrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """Of the word of each sentence that stands for it."""
+        rows = zip(encoded.records, predictions, strict=True)
+        return surest_words((p.probabilities, _right(record, p)) for record, p in rows)
+
+    def verdict(self, encoded: Encoded, prediction: TreePrediction, example: int) -> Verdict | None:
+        """The head of that word alone."""
+        record = encoded.records[example]
+        word = deciding(prediction.probabilities, _right(record, prediction))
+        if word is None:
+            return None
+        ignored = np.full_like(encoded.features.targets["heads"][example], IGNORED)
+        heads = ignored.copy()
+        heads[word] = prediction.heads[word]
+        names = ["root", *record.fields["tokens"]]
+        both = prediction.heads[word], record.fields["heads"][word]
+        said, right = (f"{names[head]} → {names[word + 1]}" for head in both)
+        targets = {"heads": heads.tolist(), "relations": ignored.tolist()}
+        return Verdict(example, targets, said, right)
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
@@ -264,6 +284,11 @@ class Dependency(Task[Kept, TreePrediction]):
 
 def _trees(encoded: Encoded) -> list[Tree]:
     return [Tree(r.fields["heads"], r.fields["relations"]) for r in encoded.records]
+
+
+def _right(record: Record, prediction: TreePrediction) -> list[bool]:
+    """Of each word whether its head is right."""
+    return list(map(int.__eq__, record.fields["heads"], prediction.heads))
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:

@@ -203,6 +203,15 @@ class Regression(TextTask[float, NumberPrediction]):
             Texts("Largest errors", items),
         ]
 
+    def surest(
+        self, encoded: Encoded, predictions: Sequence[NumberPrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """Of numbers none is surer: the furthest off; nothing where one's own subclass predicts others."""
+        given: Sequence[object] = predictions
+        if not all(isinstance(p, NumberPrediction) for p in given):
+            return [], []
+        return [-score for score in scores.per_example], [False] * len(predictions)
+
     def verdict(self, encoded: Encoded, prediction: NumberPrediction, example: int) -> Verdict:
         """The number: below its target, the loss falls as the number rises."""
         (said,) = self._learned([prediction]).tolist()

@@ -25,11 +25,12 @@ from jeoni.ops.losses import cross_entropy
 from jeoni.report.sections import Section
 from jeoni.tasks._chain import best_paths, chain, chain_loss
 from jeoni.tasks._projection import NONE, Ints, carriers, owners
+from jeoni.tasks._saliency import deciding, surest_words
 from jeoni.tasks._tag_report import tag_sections
 from jeoni.tasks._tag_scores import SUMS, tag_scores
 from jeoni.tasks._tag_set import IGNORED, TagSet, Wanted
 from jeoni.tasks._tag_types import EncodedTags, Kept, Sentence, TagPrediction, Window, joined
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 
 HEAD = "tagging"
 MAIN = {"entity_f1": "entity_f1", "klue_ner": "entity_macro_f1", "tag_accuracy": "tag_accuracy"}
@@ -249,6 +250,34 @@ class Tagging(Task[Kept, TagPrediction]):
             sure += compress(p.probabilities, there)
             right += compress(map(str.__eq__, gold, p.tags), there)
         return sure, right
+
+    def surest(
+        self, encoded: Encoded, predictions: Sequence[TagPrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """Of the word of each text that stands for it."""
+        assert isinstance(encoded, EncodedTags)
+        rows = zip(encoded.gold, predictions, strict=True)
+        return surest_words((p.probabilities, list(map(str.__eq__, g, p.tags))) for g, p in rows)
+
+    def verdict(self, encoded: Encoded, prediction: TagPrediction, example: int) -> Verdict | None:
+        """The tag of that word alone, in the window that it is believed of."""
+        assert isinstance(encoded, EncodedTags)
+        gold, sentence = encoded.gold[example], encoded.sentences[example]
+        word = deciding(prediction.probabilities, list(map(str.__eq__, gold, prediction.tags)))
+        if word is None:
+            return None
+        units = sentence.units
+        token = int(np.flatnonzero(units == units[units <= word].max())[0])
+        sequence = int(encoded.believed(example)[token])
+        place = self.model.tokenizer.text_start() + token - encoded.windows[sequence][0]
+        target = np.full(encoded.features.lengths[sequence], IGNORED)
+        numbers = self.tags.targets(list(prediction.tags), units)
+        target[place] = numbers[int((units[:token] != NONE).sum())]
+        fields = encoded.records[example].fields
+        words = fields.get("tokens")
+        name = words[word] if words else fields["text"][slice(*sentence.offsets[token])]
+        said, right = (f"{name}: {tags[word]}" for tags in (prediction.tags, gold))
+        return Verdict(sequence, {"tags": target.tolist()}, said, right)
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
