@@ -280,7 +280,7 @@ def test_a_recipe_that_is_no_text(content: bytes, tmp_path: Path) -> None:
 def test_a_recipe_that_is_not_there_or_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no recipe file .*none\.yaml"):
         read_yaml(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="cannot read recipe"):
+    with pytest.raises(UserError, match=r"cannot read recipe .*\n.*is a file: .*/recipe\.yaml"):
         read_yaml(tmp_path)
 
 

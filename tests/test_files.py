@@ -112,16 +112,24 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "text"),
-    [(b"", ""), ("한글 😀".encode(), "한글 😀"), (b"\xef\xbb\xbfx", "x"), (b"a\r\nb", "a\r\nb")],
+    [
+        (b"", ""),
+        ("한글 😀".encode(), "한글 😀"),
+        (b"\xef\xbb\xbfx", "x"),
+        (b"a\r\nb", "a\r\nb"),
+        ("한글 😀".encode("utf-16"), "한글 😀"),
+        (b"\xfe\xff\0x", "x"),
+    ],
 )
 def test_decoding(data: bytes, text: str) -> None:
     assert decode(data, "file") == text
 
 
-@pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
-def test_decoding_what_is_not_utf8(encoding: str) -> None:
+def test_decoding_what_is_not_utf8() -> None:
     with pytest.raises(UserError, match=r"my\.txt: not UTF-8 \(byte 0\)"):
-        decode("기차".encode(encoding), "my.txt")
+        decode("기차".encode("cp949"), "my.txt")
+    with pytest.raises(UserError, match=r"my\.txt: not whole UTF-16 \(byte 4\)"):
+        decode("기차".encode("utf-16")[:-1], "my.txt")
 
 
 # Writing

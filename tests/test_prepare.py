@@ -257,7 +257,8 @@ def test_settings_that_came_to_nothing_can_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"", "no document is left over: there were none"),
+        ("a.txt", b"", "no document is left over: there were none\n.*is it empty"),
+        ("a.txt", "글".encode("utf-16"), "a.txt, line 1: not UTF-8\n.*iconv -f utf-16"),
         ("a.txt", b"fine\n\xff\xfe\n", "a.txt, line 2: not UTF-8"),
         ("a.txt", b"fine\n\xea\xb0", "a.txt, line 2: not UTF-8"),
         ("a.jsonl", b'{"text": "a"}\n{"text" "b"}\n', "a.jsonl, line 2, column 9: not valid JSON"),
@@ -269,7 +270,7 @@ def test_settings_that_came_to_nothing_can_be_changed(tmp_path: Path) -> None:
             b'{"text": "a", "score": "x"}',
             "'score' holds 'x', which is no number\n.*--sco",
         ),
-        ("a.parquet", b"PAR1", "a.parquet: not whole parquet"),
+        ("a.parquet", b"PAR1", "a.parquet: not whole parquet: .*\n.*download it again"),
         ("a.txt.gz", b"\x1f\x8b", "a.txt.gz: damaged or cut off"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else str(value)[:24],

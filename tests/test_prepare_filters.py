@@ -213,7 +213,9 @@ def test_without_the_extra(
 
 def test_everything_dropped(tmp_path: Path) -> None:
     path = write(tmp_path / "a", "a", "!!")
-    with pytest.raises(UserError, match="no document is left over: no letters: 1, short: 1"):
+    with pytest.raises(
+        UserError, match=r"no document is left over: no letters: 1, short: 1\n.*--help"
+    ):
         corpora.run(tmp_path / "out", path, min_characters=2)
 
 

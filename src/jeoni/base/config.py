@@ -74,7 +74,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"no recipe file {path}", hint=f"looked in {path.resolve()}") from None
     except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"cannot read recipe {path}: {error}") from None
+        hint = f"a recipe is a file: {path / 'recipe.yaml'}?" if path.is_dir() else None
+        raise UserError(f"cannot read recipe {path}: {error}", hint=hint) from None
     try:
         values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:

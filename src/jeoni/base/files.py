@@ -1,5 +1,6 @@
 """Files: opened with their compression, written whole or not at all."""
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -12,6 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from jeoni.base.errors import UserError
+
+NOT_UTF8 = (
+    "older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW; "
+    'Windows\' "Unicode" is utf-16: iconv -f utf-16 ...'
+)
+"""What to do about text that is not UTF-8."""
+AGAIN = "copy or download it again"
+"""What to do about a file that is not whole."""
 
 
 def open_binary(path: Path) -> IO[bytes]:
@@ -59,9 +68,7 @@ class _Decompressed(io.RawIOBase):
         except StopIteration:
             return 0
         except (EOFError, OSError, ValueError) as error:
-            raise UserError(
-                f"{self._path}: damaged or cut off: {error}", hint="copy or download it again"
-            ) from None
+            raise UserError(f"{self._path}: damaged or cut off: {error}", hint=AGAIN) from None
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
@@ -191,18 +198,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def decode(data: bytes, name: str) -> str:
-    """UTF-8 bytes, with or without a byte order mark, as text.
+    """UTF-8 bytes, with or without a byte order mark, as text; with one of UTF-16, these.
 
     Raises:
-        UserError: they are not UTF-8; ``name`` says what they are.
+        UserError: they are neither; ``name`` says what they are.
     """
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name}: not UTF-8 (byte {error.start})",
-            hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
-        ) from None
+        if wide:
+            raise UserError(f"{name}: not whole UTF-16 (byte {error.start})") from None
+        raise UserError(f"{name}: not UTF-8 (byte {error.start})", hint=NOT_UTF8) from None
 
 
 def read_json(path: Path) -> Any:

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import IO
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import open_binary
+from jeoni.base.files import NOT_UTF8, open_binary
 from jeoni.data.record import Found
-
-_HINT = "older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW"
 
 
 class Lines:
@@ -46,7 +44,7 @@ class Lines:
                     self._bad += 1
                     self._problem = self._problem or UserError(
                         f"{self.path}, line {number}: not UTF-8 (byte {error.start} of the line)",
-                        hint=_HINT,
+                        hint=NOT_UTF8,
                     )
                 yield number, line
 
@@ -67,7 +65,8 @@ class Lines:
             yield last
         if self._bad > self._good:
             raise UserError(
-                f"{self.path}: not UTF-8, {self._bad} of {self._bad + self._good} lines", hint=_HINT
+                f"{self.path}: not UTF-8, {self._bad} of {self._bad + self._good} lines",
+                hint=NOT_UTF8,
             )
 
 

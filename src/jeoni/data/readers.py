@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import json_problem, open_binary, read_json
+from jeoni.base.files import AGAIN, json_problem, open_binary, read_json
 from jeoni.data.class_names import listed_names, with_names
 from jeoni.data.conll import conll_records, conllu_records
 from jeoni.data.lines import Lines
@@ -76,7 +76,9 @@ def _records(found: Iterator[Found], path: Path, bad: Bad) -> Iterator[Record]:
         ends = f"{error.message}; data.skip_bad cannot pass over that"
         raise UserError(ends, hint=error.hint) from None
     if empty:
-        raise UserError(f"{path}: no examples in it")
+        raise UserError(
+            f"{path}: no examples in it", hint="is it empty, or nothing but names of columns?"
+        )
 
 
 def ending(path: Path) -> str:
@@ -241,7 +243,7 @@ def _parquet(path: Path) -> Iterator[Found]:
                 yield Record(with_names(row, names), path.name, number, "row")
     # Values that Python has no word for (the year 20,000) are no ArrowException.
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: not whole parquet: {error}") from None
+        raise UserError(f"{path}: not whole parquet: {error}", hint=AGAIN) from None
 
 
 def _whole(path: Path) -> io.BytesIO:

@@ -49,7 +49,12 @@ def facts(
             dropped[name] = entry
     stores = {name: TokenStore(out / name) for name in ("train", "heldout")}
     if not any(map(len, stores.values())):
-        raise UserError(f"no document is left over: {_in_words(dropped) or 'there were none'}")
+        raise UserError(
+            f"no document is left over: {_in_words(dropped) or 'there were none'}",
+            hint="other options keep more: jeoni data prepare --help"
+            if dropped
+            else "is it empty?",
+        )
     return {
         "read": read,
         "kept": {

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import consumed, open_binary
+from jeoni.base.files import AGAIN, NOT_UTF8, consumed, open_binary
 from jeoni.data.prepare import hub
 from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.data.readers import FORMATS, ending, read
@@ -232,7 +232,7 @@ class _Reader:
         except UnicodeDecodeError:
             raise UserError(
                 f"{path}, line {number}: not UTF-8",
-                hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
+                hint=NOT_UTF8,
             ) from None
         if carried:
             yield number, carried
@@ -274,7 +274,7 @@ class _Reader:
                     self.position = self.source.size * number // rows
         # Texts that are not UTF-8 are no ArrowException.
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise UserError(f"{path}: not whole parquet: {error}") from None
+            raise UserError(f"{path}: not whole parquet: {error}", hint=AGAIN) from None
 
     def _records(self, records: Iterator[Record]) -> Iterator[Document]:
         for record in records:

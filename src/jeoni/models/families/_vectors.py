@@ -9,7 +9,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from jeoni.base.errors import UserError
-from jeoni.base.files import consumed, open_binary
+from jeoni.base.files import NOT_UTF8, consumed, open_binary
 from jeoni.base.progress import progress
 from jeoni.models.families._subwords import Subwords
 from jeoni.models.families._vector_rows import (
@@ -157,7 +157,7 @@ def _decoded(path: Path, where: str, raw: bytes) -> str:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}, {where}: the word is not UTF-8 (byte {error.start})",
-            hint="older Korean files are often cp949: iconv -f cp949 -t utf-8 OLD > NEW",
+            hint=NOT_UTF8,
         ) from None
     if not word or "\n" in word:
         raise UserError(f"{path}, {where}: no word")
