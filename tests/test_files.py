@@ -160,6 +160,15 @@ def test_a_process_that_dies_leaves_the_old_file(tmp_path: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == 9
     assert path.read_text() == "old"
+    (left,) = set(tmp_path.iterdir()) - {path}
+    living = left.with_name(left.name.rpartition("-")[0] + "-1.tmp")
+    elsewhere = [tmp_path / f".file.{name}.tmp" for name in ("other-99999999", "x", "77")]
+    for other in (living, *elsewhere):
+        other.write_text("half")
+    write_text(tmp_path / "another", "new")
+    assert left.exists()
+    write_text(path, "new")
+    assert set(tmp_path.iterdir()) == {path, tmp_path / "another", living, *elsewhere}
 
 
 def test_text_is_utf8_with_plain_newlines(tmp_path: Path) -> None:
@@ -256,6 +265,7 @@ def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), making(folder) as aside:
         broken_off(aside)
     assert list(folder.parent.iterdir()) == []
+    (folder.parent / f"{aside.name.rpartition('-')[0]}-4194305.tmp").mkdir()  # of no process
     with making(folder) as aside:
         write_text(aside / "a", "whole")
         assert not folder.exists()

@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import glob
 import gzip
 import io
 import json
@@ -109,6 +110,22 @@ def _unzstd(source: IO[bytes]) -> Iterator[bytes]:
         raise EOFError("it ends inside a zstd frame")
 
 
+def _aside(path: Path) -> Path:
+    """Where what is to take a path's place is made; what killed processes left there goes (this machine's)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begin, end = f".{path.name}.{os.uname().nodename}-", ".tmp"
+    for left in path.parent.glob(f"{glob.escape(begin)}*{end}"):
+        try:
+            os.kill(int(left.name[len(begin) : -len(end)]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
+                missing_ok=True
+            )
+        except (PermissionError, ValueError, OverflowError):  # it lives; it is no number of one
+            continue
+    return path.with_name(f"{begin}{os.getpid()}{end}")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place, fsynced, when the block ends well.
@@ -119,8 +136,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.parent == Path("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
         yield path
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _aside(path)
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -137,8 +153,7 @@ def making(folder: Path) -> Iterator[Path]:
     If the block fails, or the process dies in it, ``folder`` is not there; of several processes that make
     it at once, the first one's stays.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = _aside(folder)
     shutil.rmtree(temporary, ignore_errors=True)  # of a process with this number that was killed
     try:
         yield temporary
