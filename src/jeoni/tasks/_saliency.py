@@ -103,9 +103,11 @@ def token_weights(task: Task[Any, Any], batch: Batch) -> Tensor | None:
             return None
         gradients = torch.autograd.grad(-loss, found, allow_unused=True)
     sums = torch.zeros(len(batch.ids), device=loss.device)
-    for vectors, gradient in zip(found, gradients, strict=True):
+    for reader, (vectors, gradient) in enumerate(zip(found, gradients, strict=True)):
         if gradient is not None:
             products = (vectors.detach() * gradient).flatten(1).sum(1)
+            if reader:  # a decoder that reads the same, one place on
+                products = products.masked_fill(batch.positions == 0, 0.0).roll(-1)
             around = (
                 len(products) - len(sums)
             ) // 2  # marks that a model puts around its input (ELMo)
