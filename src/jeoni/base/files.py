@@ -111,16 +111,17 @@ def _unzstd(source: IO[bytes]) -> Iterator[bytes]:
 
 
 def _aside(path: Path) -> Path:
-    """Where what is to take a path's place is made; what killed processes left there goes (this machine's)."""
+    """Where what is to take a path's place is made; what killed ones (of this machine) left there goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     begin, end = f".{path.name}.{os.uname().nodename}-", ".tmp"
     for left in path.parent.glob(f"{glob.escape(begin)}*{end}"):
         try:
             os.kill(int(left.name[len(begin) : -len(end)]), 0)
         except ProcessLookupError:
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
-                missing_ok=True
-            )
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         except (PermissionError, ValueError, OverflowError):  # it lives; it is no number of one
             continue
     return path.with_name(f"{begin}{os.getpid()}{end}")
