@@ -9,7 +9,9 @@ def warmup_steps(total: int, warmup: float) -> int:
 
 
 def clock_factor(done: float, step: int, warmup: float, kind: str) -> float:
-    """The same for a run that ends by the clock.
+    """The same for a run that ends by the clock; of a warm-up in time the first update has next to nothing.
+
+    (How much of the time an update takes is not known before it.)
 
     Args:
         done: share of the time that is over, 0 to 1.
