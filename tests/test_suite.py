@@ -288,12 +288,15 @@ def of_class(index: int, label: str = "a") -> dict[str, Any]:
     return {"index": index, "label": label}
 
 
+TWO = [(1, of_class(0)), (0, of_class(1, "b"))]
+
+
 @pytest.mark.parametrize(
     ("predictions", "losses", "expected"),
     [
         ([(1, of_class(0)), (0, of_class(0))], [], "one class predicted: a"),
         ([(1, of_class(0)), (1, of_class(0))], [], ""),
-        ([(1, of_class(0)), (0, of_class(1, "b"))], [], ""),
+        (TWO, [], ""),
         ([(0.5, {"tags": ["O", "O"]}), (1, {"tags": ["O"]})], [], "one class predicted: O"),
         ([(0.5, {"tags": ["O", "B-PS"]}), (1, {"tags": ["O"]})], [], ""),
         ([(0, {"text": ""}), (0, {"text": ""})], [], "no answer predicted"),
@@ -309,6 +312,9 @@ def of_class(index: int, label: str = "a") -> dict[str, Any]:
         ([(-1.0, {"value": 0.5}), (-2.0, {"value": 4.5})], [], ""),
         ([(0, "of one's own"), (0, "of one's own")], [], ""),
         ([], [0.69, 0.71, 0.7, 0.69, 0.7, 0.69], "loss stuck: 0.7 in the first third, 0.695"),
+        (TWO, [0.69, 0.71, 0.7, 0.69, 0.7, 0.69], "loss stuck: 0.7 in the first third, 0.695"),
+        (TWO, [0.1, 0.11, 0.1, 0.1, 0.1, 0.11], ""),  # of a model that was trained before
+        ([], [0.1, 0.11, 0.1, 0.1, 0.1, 0.11], "loss stuck: 0.105 in the first third, 0.105"),
         ([], [0.69, 0.68, 0.6, 0.5, 0.4, 0.3], ""),
         ([], [0.69, 0.7], ""),
     ],

@@ -3,6 +3,7 @@
 import math
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from jeoni.training import log
 
 STUCK = 0.97
 """A loss that stays above this share of its first value: one at chance wanders by 1 or 2%."""
+LOW = 0.5
+"""A loss below this share of a guess's is of a model that knew the task before: it need not fall."""
 LEVEL = 0.1
 """Numbers that differ by less than this share of their mean error are all the same."""
 _ENOUGH = 6  # records of the training loss, to compare its first third with its last
@@ -43,7 +46,7 @@ def flags(folder: Path, results: Mapping[str, Any]) -> list[str]:
     rows = run.predictions(folder)
     best = 100.0 if in_percent(base_task(results), main) else 1.0  # of a right answer
     said = _one_answer(rows, best, logarithms=_settings(folder).get("log") is True)
-    return [*found, *said, *_stuck(log.read(folder))]
+    return [*found, *said, *_stuck(log.read(folder), LOW * _guessing(rows))]
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:
@@ -90,12 +93,20 @@ def _log(value: float) -> float:
     return math.log10(max(1 + value, sys.float_info.min))
 
 
-def _stuck(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Whether the training loss did not fall."""
+def _guessing(rows: Sequence[Mapping[str, Any]]) -> float:
+    """The loss of who guesses classes or tags, each as often as it was predicted; 0 of other tasks."""
+    said = [row["prediction"] for row in rows if isinstance(row["prediction"], Mapping)]
+    keys = [(key, p) for p in said for key in ("index", "tags") if key in p]
+    counts = Counter(answer for key, p in keys for answer in _answers(key, p[key]))
+    return sum(n * math.log(counts.total() / n) for n in counts.values()) / max(1, counts.total())
+
+
+def _stuck(rows: Sequence[Mapping[str, Any]], low: float) -> Iterator[str]:
+    """Whether the training loss did not fall, and was not as low as that from the start."""
     losses = [row["loss"] for row in rows if row["kind"] == "train" and row.get("loss") is not None]
     third = len(losses) // 3
     if len(losses) < _ENOUGH:
         return
     first, last = statistics.fmean(losses[:third]), statistics.fmean(losses[-third:])
-    if last > STUCK * first:
+    if last > max(low, STUCK * first):
         yield f"loss stuck: {first:.3g} in the first third, {last:.3g} in the last"
