@@ -243,6 +243,7 @@ def test_a_run(reviews_csv: Path, tmp_path: Path) -> None:
     result = finetune(tiny.recipe(start, data, tmp_path / "run", task=task, train=train))
     config = (tmp_path / "run" / "model" / "config.json").read_text()
     assert "GPT2ForSequenceClassification" in config
+    assert "training, with language modeling" in (tmp_path / "run/report.html").read_text("utf-8")
     found = evaluate(
         tmp_path / "run", {"dev": str(reviews_csv), "text": "review", "label": "stars"}
     )

@@ -12,6 +12,7 @@ from jeoni.report.sections import Bars, Curves, Headline, KeyValues, Section, Ta
 from jeoni.training.optimizer import GroupRow
 
 Results = Mapping[str, Any]
+_MORE = ", with language modeling"  # of which that on dev has none (``task.lm_weight``)
 BESIDE = ("exact_match", "macro_f1", "spearman", "char_macro_f1_without_O", "f1", "loss")
 """Metrics that are shown with the main one, where there are such."""
 
@@ -145,7 +146,8 @@ def data_sections(data: Results) -> list[Section]:
 
 def curves(rows: Sequence[Mapping[str, Any]], task: str, main: str) -> list[Section]:
     """Learning curves from the metrics file."""
-    losses = [{**r, "which": "training"} for r in rows if r.get("kind") == "train"]
+    training = (r for r in rows if r.get("kind") == "train")
+    losses = [{**r, "which": "training" + _MORE * ("lm_loss" in r)} for r in training]
     evaluations = [{**r, "which": "dev"} for r in rows if r.get("kind") == "eval"]
     return [
         Curves("Loss", losses + evaluations, "step", "loss", series="which", y_format=".3f"),
