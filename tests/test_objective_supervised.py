@@ -201,6 +201,8 @@ def test_a_run(text: TokenStore, file: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     result = pretrain(recipe)
     assert "span_corruption_supervised_accuracy" in result.metrics
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.count("Tokens are those that the encoder reads.") == 2
     before = rows.read_text(encoding="utf-8")
     rows.write_text("review,stars\nother,1\n", encoding="utf-8")
     for _ in ("finished", "interrupted"):

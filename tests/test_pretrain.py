@@ -84,6 +84,7 @@ def test_what_a_run_leaves(text: Path, tmp_path: Path) -> None:
     results = read_json(result.folder / "results.json")
     assert results["rate"]["tokens_per_s"] > 0
     page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert "the encoder" not in page
     card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert "perplexity" in page
     assert "6 steps" in card

@@ -278,5 +278,5 @@ def _write(recipe: PretrainRecipe, model: Model, found: dict[str, Any], folder: 
     with named_problems(folder, hint):
         model.save(folder / run.MODEL)
         write_text(folder / run.MODEL / "README.md", pretrain_pages.card(recipe, found))
-        pretrain_pages.report(recipe, found, log.read(folder), folder / run.REPORT)
+        pretrain_pages.report(recipe, model, found, log.read(folder), folder / run.REPORT)
         run.finish(folder, found)

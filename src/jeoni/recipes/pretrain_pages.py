@@ -68,9 +68,14 @@ def operations(mixture: Mixture, length: int, batches: Sequence[Batch]) -> float
 
 
 def report(
-    recipe: PretrainRecipe, results: Results, rows: Sequence[Mapping[str, Any]], path: Path
+    recipe: PretrainRecipe,
+    model: Model,
+    results: Results,
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
 ) -> Path:
     """The report of a run."""
+    whose = "Tokens are those that the encoder reads." if model.spec.decoder_layers else ""
     sections: list[Section] = [
         Headline(
             {said(recipe, n): f"{value:.3g}" for n, value in results["metrics"].items()},
@@ -79,8 +84,10 @@ def report(
         ),
         *curves(recipe, rows),
         KeyValues("Text", results["data"]),
-        KeyValues("Speed", results["rate"]),
-        KeyValues("Training", {k: v for k, v in results["training"].items() if not _nested(v)}),
+        KeyValues("Speed", results["rate"], whose),
+        KeyValues(
+            "Training", {k: v for k, v in results["training"].items() if not _nested(v)}, whose
+        ),
         KeyValues("Configuration", recipe.model_dump(mode="json")),
         KeyValues("Machine", results["machine"]),
     ]
