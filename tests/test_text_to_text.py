@@ -1,6 +1,7 @@
 """Text to text: templates, what is written, loss by hand, scores, and a run that learns to answer."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ from jeoni.base.errors import UserError
 from jeoni.data.batching import BatchConfig, EpochBatches
 from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
+from jeoni.evaluation.runner import evaluate as evaluated
 from jeoni.models import hub
 from jeoni.recipes import examples
 from jeoni.recipes.evaluate import evaluate
 from jeoni.recipes.finetune import FinetuneResult, finetune
-from jeoni.report.sections import Bars, Texts
+from jeoni.report.sections import NOTHING, Bars, Texts
 from jeoni.serving.predictor import answer
 from jeoni.serving.writer import generate, habits
 from jeoni.tasks import _templates
 from jeoni.tasks._scores import Scores
-from jeoni.tasks._shared_report import length_section
+from jeoni.tasks._shared_report import length_section, shared_sections
 from jeoni.tasks._text_report import text_sections
 from jeoni.tasks.text_to_text import TASK, TextToText, TextToTextConfig, from_data
 from shell import Run, user_error
@@ -221,11 +223,61 @@ def test_what_is_written_is_what_the_model_writes() -> None:
     encoded = task.encode(records(ROWS))
     found = task.decode(encoded, [2, 0], torch.empty(0))
     expected = task.model.generate([ROWS[2][0], ROWS[0][0]], max_new=8)
-    assert found == [(line.text or "").strip() for line in expected]
+    assert [text for text, _ in found] == [(line.text or "").strip() for line in expected]
     assert len(task.logits(task.encode(records(ROWS), labeled=False).features.batch([0]))) == 0
     beams = make("t5", max_target=8, beams=3)
     expected = beams.model.generate([ROWS[2][0]], max_new=8, beams=3)
-    assert beams.decode(encoded, [2], torch.empty(0)) == [(expected[0].text or "").strip()]
+    ((text, _),) = beams.decode(encoded, [2], torch.empty(0))
+    assert text == (expected[0].text or "").strip()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_probability_of_what_is_written(family: str) -> None:
+    """The product of the words' own, each by a reading of what is before it."""
+    task = make(family, max_target=5)
+    task.model.eval()
+    encoded = task.encode(records(ROWS))
+    found = task.decode(encoded, [2, 0], torch.empty(0))
+    for (_, chance), place in zip(found, [2, 0], strict=True):
+        prompt = encoded.prompt(place)
+        (line,) = task.model.generate([prompt], max_new=5)
+        expected = 0.0
+        for count, wanted in enumerate(line.ids):
+            batch = task.layout.features([prompt], [[*line.ids[:count], 0]]).batch([0])
+            state = task.logits(batch)[-1:]
+            words = task.model.backbone.embeddings.words.weight
+            logits = task.model.heads["language_model"](state, words)
+            expected += float(logits.log_softmax(-1)[0, wanted])
+        assert chance == pytest.approx(math.exp(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_written_text_rests_on(family: str) -> None:
+    """The source's tokens, for the text itself; where one stack reads both, its own words too."""
+    task = make(family, max_target=5)
+    encoded = task.encode(records(ROWS * 8))
+    found = evaluated(task, encoded, precision="fp32", show=False)
+    shown = shared_sections(task, encoded, found.predictions, found.scores)
+    assert [s.title for s in shown][-2:] == ["Calibration", "What predictions rest on"]
+    (item, *_) = shown[-1].items
+    place = [p.text or NOTHING for p in found.predictions].index(item.predicted)
+    text = found.predictions[place].text
+    batch = task.layout.features([encoded.prompt(place)], task.layout.written([text])[0]).batch([0])
+    words = task.model.backbone.embeddings.words
+    read: list[torch.Tensor] = []
+
+    def keep(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        read.append(output.detach().requires_grad_())
+        return read[-1]
+
+    hook = words.register_forward_hook(keep)
+    total = task(batch).total
+    hook.remove()
+    (slope,) = torch.autograd.grad(-total, read[:1])
+    effects = (slope * read[0]).sum(-1)
+    effects = effects / effects.abs().max()
+    assert len(effects) == len(batch.ids)
+    assert sum(p.weight for p in item.pieces) == pytest.approx(float(effects.sum()), abs=0.02)
 
 
 def test_a_decoder_without_an_end_gets_one() -> None:
@@ -298,7 +350,7 @@ def test_no_accepted_answer() -> None:
 def test_scores(metric: str, gold: list[Any], texts: list[str], main: str, value: float) -> None:
     task = make(metric=metric)
     encoded = task.encode(records([("", one) for one in gold]))
-    predictions = task.combine(encoded, texts)
+    predictions = task.combine(encoded, [(text, 1.0) for text in texts])
     scores = task.score(encoded, predictions)
     assert task.main_metric == main
     assert scores.values[main] == pytest.approx(value)
@@ -312,7 +364,7 @@ def test_intervals_of_bleu_are_of_the_corpus() -> None:
     said = ["a river near a bridge", "the water was new", "it is the picture of a sea"]
     task = make(metric="bleu")
     encoded = task.encode(records([("", one) for one in gold]))
-    scores = task.score(encoded, task.combine(encoded, said))
+    scores = task.score(encoded, task.combine(encoded, [(text, 1.0) for text in said]))
     assert scores.sums is not None
     total = scores.sums.rows.sum(0)
     assert TASK.sums["bleu"](total) == pytest.approx(scores.values["bleu"])
@@ -409,7 +461,7 @@ def test_triviaqa_as_it_is_published(tmp_path: Path) -> None:
     encoded = task.encode(records)
     written = task.model.tokenizer.encode("The Thames").ids
     assert encoded.features.batch([0]).targets["written"].tolist() == written
-    scores = task.score(encoded, task.combine(encoded, ["river-thames"]))
+    scores = task.score(encoded, task.combine(encoded, [("river-thames", 1.0)]))
     assert scores.values["exact_match"] == 100
     assert len(task.encode(dataset.split("test"), labeled=False).sizes) == 1
 

@@ -79,7 +79,8 @@ def saliency_section(
 def _shaded(
     task: Task[Any, Any], encoded: Encoded, verdict: Verdict, good: bool
 ) -> ShadedText | None:
-    batch = encoded.features.batch([verdict.sequence])
+    features = encoded.features if verdict.features is None else verdict.features
+    batch = features.batch([verdict.sequence])
     there = batch.targets
     said = {k: torch.tensor(v).view_as(there[k]) for k, v in verdict.targets.items()}
     batch = replace(batch, targets={**there, **said}).to(task.model.device)
@@ -104,7 +105,7 @@ def token_weights(task: Task[Any, Any], batch: Batch) -> Tensor | None:
         gradients = torch.autograd.grad(-loss, found, allow_unused=True)
     sums = torch.zeros(len(batch.ids), device=loss.device)
     for reader, (vectors, gradient) in enumerate(zip(found, gradients, strict=True)):
-        if gradient is not None:
+        if gradient is not None and not (reader and batch.decoder is not None):
             products = (vectors.detach() * gradient).flatten(1).sum(1)
             if reader:  # a decoder that reads the same, one place on
                 products = products.masked_fill(batch.positions == 0, 0.0).roll(-1)

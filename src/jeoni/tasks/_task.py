@@ -61,12 +61,14 @@ class Verdict:
             it falls as the number rises.
         predicted: it, in words.
         gold: what is right.
+        features: those that ``sequence`` is one of, where it was made from none of the encoded.
     """
 
     sequence: int
     targets: Mapping[str, int | float | list[int]]
     predicted: str
     gold: str
+    features: Features | None = None
 
 
 class Task(ABC, Generic[Partial, Prediction]):

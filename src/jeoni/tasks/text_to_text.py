@@ -5,9 +5,10 @@ JMLR 2020, section 2.4 (an encoder-decoder; prefixes say which task); Radford et
 unsupervised multitask learners", 2019, section 3 (a decoder goes on with the text).
 """
 
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,9 @@ from jeoni.metrics.scales import in_percent
 from jeoni.models.decoding import language_model_loss
 from jeoni.models.heads import language_model_head
 from jeoni.models.lines import HEAD
-from jeoni.report.sections import Section
+from jeoni.report.sections import NOTHING, Section
 from jeoni.tasks import _templates, _text_scores
-from jeoni.tasks._task import Encoded, Scores, Task, TaskType
+from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 from jeoni.tasks._text_features import WRITTEN
 from jeoni.tasks._text_layout import Layout, plain
 from jeoni.tasks._text_report import text_sections
@@ -36,6 +37,8 @@ from jeoni.tasks._text_scores import MAIN, TextMetric, Units
 FULL = "sources that fill max_source (cut if longer)"
 SOLUTION = 256  # tokens
 _GUESSED = 100  # examples that are looked at
+Kept = tuple[str, float]
+"""What was written, and its probability."""
 
 
 class TextToTextConfig(Config):
@@ -79,9 +82,10 @@ class TextToTextConfig(Config):
 
 @dataclass(frozen=True)
 class TextPrediction:
-    """What was written for one example."""
+    """What was written for one example, and how probable it was, its end included."""
 
     text: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class EncodedTexts(Encoded):
         return ids
 
 
-class TextToText(Task[str, TextPrediction]):
+class TextToText(Task[Kept, TextPrediction]):
     """Writes a text for a text."""
 
     config: TextToTextConfig
@@ -168,21 +172,35 @@ class TextToText(Task[str, TextPrediction]):
         words = self.model.backbone.embeddings.words.weight
         return language_model_loss(self.model.heads[HEAD], logits, words, batch.targets[WRITTEN])
 
-    def decode(self, encoded: Encoded, indices: Sequence[int], logits: Tensor) -> list[str]:
+    def decode(self, encoded: Encoded, indices: Sequence[int], logits: Tensor) -> list[Kept]:
         """What the model writes for each source of a batch."""
         assert isinstance(encoded, EncodedTexts)
         config = self.config
+        prompts = [encoded.prompt(index) for index in indices]
         written = self.model.generate(
-            [encoded.prompt(index) for index in indices],
+            prompts,
             max_new=config.max_target,
             beams=config.beams,
             length_penalty=config.length_penalty,
         )
-        return [(line.text or "").strip() for line in written]
+        chances = self._chances(prompts, [list(line.ids) for line in written])
+        return [((w.text or "").strip(), p) for w, p in zip(written, chances, strict=True)]
 
-    def combine(self, encoded: Encoded, partials: Sequence[str]) -> list[TextPrediction]:
+    def _chances(self, prompts: list[list[int]], written: list[list[int]]) -> list[float]:
+        """How probable each text is."""
+        batch = self.layout.features(prompts, written).batch(range(len(prompts)))
+        batch = batch.to(self.model.device)
+        sizes = list((batch.decoder or batch).lengths)
+        rows = (torch.split(rows, sizes) for rows in (self.logits(batch), batch.targets[WRITTEN]))
+        own = (
+            self.loss(s, replace(batch, targets={WRITTEN: ids}))
+            for s, ids in zip(*rows, strict=True)
+        )
+        return [math.exp(-float(loss.total)) for loss in own]
+
+    def combine(self, encoded: Encoded, partials: Sequence[Kept]) -> list[TextPrediction]:
         """The texts."""
-        return [TextPrediction(text) for text in partials]
+        return [TextPrediction(text, round(chance, 4)) for text, chance in partials]
 
     def score(self, encoded: Encoded, predictions: Sequence[TextPrediction]) -> Scores:
         """The figures of ``metric``."""
@@ -200,8 +218,28 @@ class TextToText(Task[str, TextPrediction]):
             [prediction.text for prediction in predictions],
             scores.per_example,
             metric=self.main_metric,
-            best=100.0 if in_percent("text_to_text", self.main_metric) else 1.0,
+            best=self._best,
         )
+
+    def confidences(
+        self, encoded: Encoded, predictions: Sequence[TextPrediction], scores: Scores
+    ) -> tuple[list[float], list[bool]]:
+        """The probability of each whole text."""
+        right = [score >= self._best * 0.9999 for score in scores.per_example]
+        return [p.probability for p in predictions], right
+
+    def verdict(self, encoded: Encoded, prediction: TextPrediction, example: int) -> Verdict:
+        """The text; a decoder alone reads its own words, too."""
+        assert isinstance(encoded, EncodedTexts)
+        written, _ = self.layout.written([prediction.text])
+        features = self.layout.features([encoded.prompt(example)], written)
+        right = " | ".join(self._references(encoded.records[example]))
+        return Verdict(0, {}, prediction.text or NOTHING, right or NOTHING, features)
+
+    @property
+    def _best(self) -> float:
+        """The score of a text that is right."""
+        return 100.0 if in_percent("text_to_text", self.main_metric) else 1.0
 
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
