@@ -11,7 +11,7 @@ import pytest
 import tiny
 from jeoni.data.catalog import DataConfig, Dataset, open_dataset
 from jeoni.tasks._span_types import SpanPrediction
-from jeoni.tasks.span_qa import from_data
+from jeoni.tasks.span_qa import LONGEST_PARTICLE, from_data
 from span_tasks import make
 
 CONTEXT = "서울시는 3일 새 도서관을 연다고 밝혔다."
@@ -80,7 +80,7 @@ def test_flat_copy_has_plausible_answers_among_the_answers(tmp_path: Path) -> No
 def test_score_is_rouge_w(tmp_path: Path) -> None:
     dataset = published(tmp_path)
     settings = from_data(dataset)
-    assert settings == {"metric": "klue_mrc", "no_answer": True}
+    assert settings == {"metric": "klue_mrc", "no_answer": True, "trim": LONGEST_PARTICLE}
     task = make(tiny.model(), **settings)
     encoded = task.encode(dataset.split("dev"))
     none = SpanPrediction("", 0, 0, 2.0, 0.9, 2.0, ())

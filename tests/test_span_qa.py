@@ -40,18 +40,19 @@ def test_targets_are_the_answer(model: Model, record: Record) -> None:
 @pytest.mark.parametrize(
     ("answer", "target"),
     [
-        ((2, 4), (6, 6)),  # a token ends where it begins
-        ((0, 4), (5, 6)),
-        ((3, 7), (6, 7)),  # from within a token
-        ((4, 5), (0, 0)),  # of no token
-        ((5, 8), (0, 0)),  # goes on behind the window
-        (None, (0, 0)),
+        ((2, 4), (6, 6, 0)),  # a token ends where it begins
+        ((0, 4), (5, 6, 0)),
+        ((3, 7), (6, 7, 0)),  # from within a token
+        ((2, 6), (6, 7, 1)),  # to within a token
+        ((4, 5), (0, 0, 0)),  # of no token
+        ((5, 8), (0, 0, 0)),  # goes on behind the window
+        (None, (0, 0, 0)),
     ],
 )
-def test_tokens_of_an_answer(answer: tuple[int, int] | None, target: tuple[int, int]) -> None:
+def test_tokens_of_an_answer(answer: tuple[int, int] | None, target: tuple[int, int, int]) -> None:
     offsets = np.array([[0, 2], [2, 4], [5, 7]], np.int32)
     assert _target(Window(5, offsets), answer) == target
-    assert _target(Window(5, offsets + 1), (0, 4)) == (0, 0)  # begins before the window
+    assert _target(Window(5, offsets + 1), (0, 4)) == (0, 0, 0)  # begins before the window
 
 
 def test_the_sequence_is_cls_question_sep_passage_sep(model: Model) -> None:
@@ -284,7 +285,8 @@ def test_the_data_set_decides_what_the_user_leaves_open() -> None:
 
     for metric in ("squad_v1", "squad_v2", "korquad_v1"):
         dataset = open_dataset(DataConfig(name="squad-sample", metric=metric))
-        assert from_data(dataset) == {"metric": metric, "no_answer": metric == "squad_v2"}
+        given = from_data(dataset)
+        assert given == {"metric": metric, "no_answer": metric == "squad_v2", "trim": 0}
 
 
 def test_a_loaded_head_is_kept_and_a_missing_one_drawn(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from jeoni.models.heads import beam_span_head, build_head
 from jeoni.models.model import Model
 from jeoni.nn.heads import BeamSpanHead, SpanHead, pooled
 from jeoni.tasks._span_decode import best_joint_spans, best_spans, search
+from jeoni.tasks._span_trim import TRIM
 from jeoni.tasks._span_types import Window, WindowAnswers
 
 INDEPENDENT, JOINT, QUESTION = "span", "beam_span", "question_span"
@@ -43,8 +44,8 @@ class Spans(ABC):
         """Put the heads on the model."""
 
     @abstractmethod
-    def logits(self, batch: Batch) -> Tensor:
-        """What ``scores`` and ``answers`` are made from, a row a token."""
+    def logits(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """What ``scores`` and ``answers`` are made from, a row a token, of the states ``[N, H]``."""
 
     @abstractmethod
     def scores(self, logits: Tensor, batch: Batch, starts: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -73,7 +74,7 @@ class Independent(Spans):
     def attach(self, seed: int) -> None:
         """A linear layer; for answerability another."""
         model = self.model
-        if model.keep_head(INDEPENDENT, NO_ANSWER) is None:
+        if model.keep_head(INDEPENDENT, NO_ANSWER, TRIM) is None:
             model.add_head(INDEPENDENT, SpanHead(model.state_size), seed=seed)
         self._answerable(seed)
 
@@ -87,9 +88,8 @@ class Independent(Spans):
         result: Tensor = self.model.heads[INDEPENDENT](hidden)
         return result
 
-    def logits(self, batch: Batch) -> Tensor:
+    def logits(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Scores of starts and ends ``[N, 2]``; in a third column, of no answer."""
-        hidden = self.model(batch)
         scores = self.spans(hidden, batch)
         if not self.answerability:
             return scores
@@ -143,7 +143,7 @@ class Asked(Independent):
                 hint="take task.head=independent",
             )
         self.mark = (mask,)
-        if model.keep_head(QUESTION, NO_ANSWER) is None:
+        if model.keep_head(QUESTION, NO_ANSWER, TRIM) is None:
             model.add_head(QUESTION, build_head(QUESTION, model, {}), seed=seed)
         self._answerable(seed)
 
@@ -173,14 +173,13 @@ class Joint(Spans):
 
     def attach(self, seed: int) -> None:
         """One head; a checkpoint's may lack the part for answerability."""
-        head = self.model.keep_head(JOINT)
+        head = self.model.keep_head(JOINT, TRIM)
         if not isinstance(head, BeamSpanHead) or (self.answerability and head.answer is None):
             fresh = beam_span_head(self.model, answers=self.answerability)
             self.model.add_head(JOINT, fresh, seed=seed)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """The hidden states ``[N, H]``."""
-        hidden: Tensor = self.model(batch)
+    def logits(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """The states as they are."""
         return hidden
 
     def scores(self, logits: Tensor, batch: Batch, starts: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -22,6 +22,11 @@ class Window:
     first: int
     offsets: NDArray[np.int32]
 
+    def trimmed(self, cut: NDArray[np.int64]) -> "Window":
+        """Without so many characters at the end of each token ``[P]``; of a token, one is left."""
+        starts, ends = self.offsets.T
+        return Window(self.first, np.stack([starts, np.maximum(ends - cut, starts + 1)], 1))
+
 
 @dataclass(frozen=True)
 class EncodedSpans(Encoded):

@@ -2,7 +2,8 @@
 
 Source: Devlin et al., "BERT", 2019, sections 4.2 and 4.3 (start and end vectors; the no-answer
 score of SQuAD 2.0 is that of the first token). Ends that depend on starts, and a score of there being no
-answer: Yang et al., "XLNet", 2019, appendix A.4, and its authors' code.
+answer: Yang et al., "XLNet", 2019, appendix A.4, and its authors' code. Ends inside a token (``trim``)
+are ours: Korean particles stay on the last piece of a word, and the annotated answers leave them off.
 """
 
 import math
@@ -27,6 +28,7 @@ from jeoni.tasks._span_decode import choose
 from jeoni.tasks._span_heads import JOINT, QUESTION, Asked, Independent, Joint, Spans
 from jeoni.tasks._span_report import span_sections
 from jeoni.tasks._span_scores import WITH_NO_ANSWER, span_scores
+from jeoni.tasks._span_trim import Trim
 from jeoni.tasks._span_types import Candidate, EncodedSpans, SpanPrediction, Window, WindowAnswers
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 from jeoni.text.tokenizer import Pieces
@@ -36,7 +38,9 @@ HEADS = {"question": QUESTION, "joint": JOINT}
 RIGHT = 99.99
 """A score from which on an answer counts as right."""
 WEIGHT = 0.5
-"""Of the loss of there being an answer, beside that of start and end (XLNet's code)."""
+"""Of the loss of there being an answer, beside that of start and end (XLNet's code); also of ``trim``."""
+LONGEST_PARTICLE = 4
+"""Characters; with such as ``에서는`` and ``이라는`` nearly all Korean answers end where they should."""
 
 
 class SpanQAConfig(Config):
@@ -58,6 +62,8 @@ class SpanQAConfig(Config):
         beam: of a joint head, how many starts of each window are looked at.
         answerability: learn beside the spans whether a window has the answer, from what stands for the
             sequence (``[CLS]``); no answer is given where that says so, by more than ``null_threshold``.
+        trim: learn beside the spans how many characters, up to so many, an answer leaves off at the end of
+            its last token, as Korean answers do with particles; 0: answers end where tokens do.
         metric: official scorer; the data set gives it if this does not.
     """
 
@@ -72,6 +78,7 @@ class SpanQAConfig(Config):
     head: Literal["auto", "independent", "joint", "question"] = "auto"
     beam: int = Field(5, ge=1)
     answerability: bool = False
+    trim: int = Field(0, ge=0, le=16)
     metric: Literal["squad_v1", "squad_v2", "korquad_v1", "klue_mrc"] = "squad_v1"
 
 
@@ -101,11 +108,13 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
                 self.spans = Asked(self.model, **own)
             case _:
                 self.spans = Independent(self.model, **own)
+        self.trim = Trim(self.model, config.trim, seed=seed) if config.trim else None
 
     def encode(self, records: Sequence[Record], *, labeled: bool = True) -> EncodedSpans:
         """Questions to windows; targets ``start [n]`` and ``end [n]`` are tokens of the sequence.
 
-        Where a window does not hold the answer, both targets are 0, the first token.
+        Where a window does not hold the answer, both targets are 0, the first token. ``trim [n]``:
+        characters of the last token that are not the answer's.
         """
         tokenizer = self.model.tokenizer
         questions = tokenizer.pieces([text_field(record, "question") for record in records])
@@ -115,7 +124,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         sequences: list[tuple[list[int], list[int]]] = []
         windows: list[Window] = []
         examples: list[int] = []
-        targets: list[tuple[int, int]] = []
+        targets: list[tuple[int, int, int]] = []
         cut = 0
         for number, (record, question) in enumerate(zip(records, questions, strict=True)):
             passage = passages[contexts[number]]
@@ -132,14 +141,19 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
             [ids for ids, _ in sequences],
             [segments for _, segments in sequences],
             examples=examples,
-            targets={"start": [s for s, _ in targets], "end": [e for _, e in targets]}
-            if labeled
-            else {},
+            targets=self._targets(targets) if labeled else {},
         )
         notes = {"questions cut to max_question": cut, "windows": len(windows)}
         if labeled:
-            notes["windows without the answer"] = sum(end == 0 for _, end in targets)
+            notes["windows without the answer"] = sum(end == 0 for _, end, _ in targets)
+            notes["answers that end inside a token"] = sum(beyond > 0 for *_, beyond in targets)
         return EncodedSpans(records, features, notes, windows)
+
+    def _targets(self, places: Sequence[tuple[int, int, int]]) -> dict[str, Sequence[int]]:
+        """What ``_target`` says of each window, by name."""
+        starts, ends, beyond = ([place[column] for place in places] for column in range(3))
+        trims = {} if self.trim is None else self.trim.targets(beyond)
+        return {"start": starts, "end": ends, **trims}
 
     def _answer(self, record: Record) -> tuple[int, int] | None:
         """Characters ``[start, end)`` of the first answer, without blanks around; None for none."""
@@ -174,14 +188,25 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         return ranges
 
     def logits(self, batch: Batch) -> Tensor:
-        """A row a token: scores, or for a joint head the states ``[N, H]`` (see ``_span_heads``)."""
-        return self.spans.logits(batch)
+        """A row a token: scores, or for a joint head the states ``[N, H]`` (see ``_span_heads``).
+
+        Behind them, where answers may end inside a token, scores of that (see ``_span_trim``).
+        """
+        hidden = self.model(batch)
+        rows = self.spans.logits(hidden, batch)
+        return rows if self.trim is None else self.trim.beside(rows, hidden)
+
+    def _parts(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``logits`` puts side by side."""
+        return (logits, logits[:, :0]) if self.trim is None else self.trim.parts(logits)
 
     def loss(self, logits: Tensor, batch: Batch) -> Loss:
         """Mean of the cross-entropies of start and end over the tokens of each sequence.
 
-        Beside it that of whether the sequence has the answer, where that is learned.
+        Beside it, where they are learned, those of whether the sequence has the answer, and of how much
+        an answer leaves off at its end.
         """
+        logits, trims = self._parts(logits)
         first = torch.tensor(batch.starts, device=logits.device)
         starts, ends = (first + batch.targets[name] for name in ("start", "end"))
         scores, no_answer = self.spans.scores(logits, batch, starts)
@@ -191,6 +216,8 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
             absent = (batch.targets["end"] == 0).float()
             odds = no_answer.float()
             total = total + WEIGHT * binary_cross_entropy_with_logits(odds, absent, reduction="sum")
+        if self.trim is not None:
+            total = total + WEIGHT * self.trim.loss(trims, batch, ends)
         return Loss(total, float(len(batch.lengths)))
 
     def decode(
@@ -198,10 +225,15 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
     ) -> list[WindowAnswers]:
         """Best candidates of each window."""
         assert isinstance(encoded, EncodedSpans)
+        batch = encoded.features.batch(indices).to(logits.device)
+        windows = [encoded.windows[index] for index in indices]
+        logits, trims = self._parts(logits)
+        if self.trim is not None:
+            windows = self.trim.windows(trims, batch, windows)
         return self.spans.answers(
             logits,
-            encoded.features.batch(indices).to(logits.device),
-            [encoded.windows[index] for index in indices],
+            batch,
+            windows,
             max_answer=self.config.max_answer,
             n_best=self.config.n_best,
         )
@@ -257,11 +289,10 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         said = (prediction.start, prediction.end) if prediction.text else None
         own = np.flatnonzero(encoded.features.examples == example).tolist()
         places = [_target(encoded.windows[sequence], said) for sequence in own]
-        held = next((number for number, (_, end) in enumerate(places) if end), 0)
-        start, end = places[held]
+        held = next((number for number, (_, end, _) in enumerate(places) if end), 0)
         answers = [a["text"] for a in encoded.records[example].fields.get("answers", [])]
         right = answers[0] if answers else "no answer"
-        targets = {"start": start, "end": end}
+        targets = {name: values[0] for name, values in self._targets([places[held]]).items()}
         return Verdict(own[held], targets, prediction.text or "no answer", right)
 
     def settings(self) -> dict[str, Any]:
@@ -269,23 +300,31 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         return {"task": "span_qa", **self.config.model_dump(), "head": self.head}
 
 
-def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int]:
-    """First and last token of the answer in the sequence; (0, 0) if the window does not hold it."""
+def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int, int]:
+    """First and last token of the answer in the sequence, and characters of the last one behind it.
+
+    ``(0, 0, 0)`` if the window does not hold it.
+    """
     offsets = window.offsets
     if answer is None or not len(offsets):
-        return 0, 0
+        return 0, 0, 0
     if answer[0] < offsets[0, 0] or answer[1] > offsets[-1, 1]:
-        return 0, 0
+        return 0, 0, 0
     first = int(np.searchsorted(offsets[:, 1], answer[0], side="right"))
     last = int(np.searchsorted(offsets[:, 0], answer[1], side="left")) - 1
     if last < first:
-        return 0, 0
-    return window.first + first, window.first + last
+        return 0, 0, 0
+    return window.first + first, window.first + last, max(0, int(offsets[last, 1]) - answer[1])
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:
-    """The data set's official scorer; questions without answer where it has such."""
-    return {"metric": dataset.metric, "no_answer": dataset.metric in WITH_NO_ANSWER}
+    """The data set's official scorer; questions without answer where it has such; Korean particles."""
+    particles = dataset.language == "ko" and dataset.config.format != "mrc_tsv"
+    return {
+        "metric": dataset.metric,
+        "no_answer": dataset.metric in WITH_NO_ANSWER,
+        "trim": LONGEST_PARTICLE if particles else 0,
+    }
 
 
 TASK = TaskType(SpanQAConfig, SpanQA, from_data, "the answer to a question as a span of a passage")
