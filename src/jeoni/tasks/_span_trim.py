@@ -30,7 +30,7 @@ class Trim:
 
     def __init__(self, model: Model, longest: int, *, seed: int) -> None:
         self.model, self.longest = model, longest
-        head = model.heads[TRIM] if TRIM in model.heads else None
+        head = getattr(model.heads, TRIM, None)
         if not isinstance(head, nn.Linear) or head.out_features != 1 + longest:
             model.add_head(TRIM, nn.Linear(model.state_size, 1 + longest), seed=seed)
 
