@@ -1,5 +1,6 @@
 """The demonstration's page: made from what the runs left, without predicting anything again."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jeoni.recipes import demo, demo_pages, run
 from jeoni.recipes.demo_lessons import LESSONS, Lesson
 from jeoni.recipes.finetune import FinetuneResult, finetune
 from jeoni.report.sections import Section
+from jeoni.serving.predictor import Predictor
 from jeoni.tasks.span_qa import SpanQA
 
 
@@ -67,3 +69,29 @@ def test_an_unknown_language(tmp_path: Path) -> None:
         demo.demo(tmp_path, ["klingon"])
     assert "english, korean" in str(error.value)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_reader_of_another_lesson_answers_at_once(
+    tiny_folder: Path,
+    squad_json: Path,
+    qa_run: FinetuneResult,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    passage, pairs = next(iter(tiny.PASSAGES.items()))
+    given = {"train": str(squad_json), "dev": str(squad_json)}
+    recipe = tiny.recipe(tiny_folder, given, tmp_path)
+    recipe.pop("out")
+    recipe["task"] = {"name": "span_qa", "max_length": 100}
+    taught = Lesson("Tiny", "", "a model", "texts", recipe, "", passage, dict(pairs))
+    known = replace(taught, language="Known", reader=str(qa_run.folder))
+    monkeypatch.setattr(demo, "LESSONS", (taught, known))
+    page = demo.demo(tmp_path / "demo", ["tiny"]).read_text(encoding="utf-8")
+    said = capsys.readouterr().out
+    own = Predictor(qa_run.folder, "span_qa").answer([q for q, _ in pairs], [passage] * 3)
+    told = said[said.index("Known: ") :]
+    assert all(f"→ {answer.text}  (" in told for answer in own)
+    assert f"jeoni answer --model {qa_run.folder} " in told
+    assert f"Asked {qa_run.folder} (Known)" in page
+    assert not (tmp_path / "demo" / "known").exists()

@@ -47,15 +47,22 @@ def demo(folder: Path, languages: Sequence[str] = ("english",)) -> Path:
         "The main job: read a passage, answer a question. Twice, with the same model, data and steps:"
     )
     outcomes = [_teach(lesson, folder / lesson.folder) for lesson in lessons]
-    report = write_report(outcomes, folder / lessons[0].folder / run.REPORT)
+    others = [lesson for lesson in LESSONS if lesson.reader and lesson not in lessons]
+    asked = [(lesson, _ask_reader(lesson)) for lesson in others]
+    report = write_report(outcomes, folder / lessons[0].folder / run.REPORT, asked)
     best = outcomes[0].results["transferred"].folder
     print(f"\nReport with curves and examples: {report}")
     print("\nWhat next:")
     print(
         f'  .venv/bin/jeoni answer --model {best} --question "..." --context "..." (or a text file)'
     )
+    for lesson in others:
+        print(
+            f'  .venv/bin/jeoni answer --model {lesson.reader} --question "..." --context "..."'
+            f"  in {lesson.language}"
+        )
     if ENGLISH in lessons:
-        print("  .venv/bin/jeoni demo --language korean  the same in Korean · 한국어로")
+        print("  .venv/bin/jeoni demo --language korean  the same lesson in Korean · 한국어로")
     print("  .venv/bin/jeoni finetune --help       your own data, other strategies, several seeds")
     print("  .venv/bin/jeoni data list             data sets, and how to point jeoni at yours")
     return report
@@ -131,10 +138,17 @@ def _print_scores(lesson: Lesson, results: dict[str, FinetuneResult]) -> None:
         print(f"  {name:<44} {result.metrics['exact_match']:>6.1f} {result.metrics['f1']:>6.1f}")
 
 
-def _ask(lesson: Lesson, folder: Path) -> list[Answer]:
+def _ask_reader(lesson: Lesson) -> list[Answer]:
+    print(
+        f"\n{lesson.language}: {lesson.reader}, which comes with jeoni and has learned to read before"
+    )
+    return _ask(lesson, lesson.reader)
+
+
+def _ask(lesson: Lesson, model: str | Path) -> list[Answer]:
     questions = list(lesson.questions)
     print(f"\nThree questions about this passage:\n  {lesson.passage}\n")
-    answers = Predictor(folder, "span_qa").answer(questions, [lesson.passage] * len(questions))
+    answers = Predictor(model, "span_qa").answer(questions, [lesson.passage] * len(questions))
     for question, answer in zip(questions, answers, strict=True):
         print(f"  {question}\n    → {answer.text}  ({answer.probability:.0%})")
     return answers

@@ -18,6 +18,8 @@ class Lesson:
         about: what was done, for the report.
         passage: what is asked about at the end.
         questions: about the passage, and what a reader would say.
+        reader: a model that comes with jeoni and has learned this lesson from all questions there are:
+            it answers at once, where the lesson itself is not asked for.
     """
 
     language: str
@@ -28,6 +30,7 @@ class Lesson:
     about: str
     passage: str
     questions: Mapping[str, str]
+    reader: str = ""
 
 
 ENGLISH = Lesson(
@@ -67,7 +70,7 @@ KOREAN = Lesson(
     data="Korean Wikipedia",
     recipe={
         "model": "jeoni-ko-small",
-        "data": {"name": "wiki-ko-qa"},
+        "data": {"name": "wiki-ko-qa", "limit_train": 10_000},
         "task": {"name": "span_qa", "max_length": 320, "max_answer": 10, "metric": "korquad_v1"},
         "train": {"epochs": 1, "lr": 5e-4, "warmup": 0.1, "save_every_minutes": 1},
         "batch": {"size": 16},

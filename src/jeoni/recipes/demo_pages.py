@@ -44,11 +44,25 @@ class Outcome:
     answers: Sequence[Answer]
 
 
-def write_report(outcomes: Sequence[Outcome], path: Path) -> Path:
-    """All languages in one page; every run has its own detailed report, too."""
+def write_report(
+    outcomes: Sequence[Outcome],
+    path: Path,
+    asked: Sequence[tuple[Lesson, Sequence[Answer]]] = (),
+) -> Path:
+    """All languages in one page; every run has its own detailed report, too.
+
+    Args:
+        outcomes: of the lessons that were given.
+        path: of the page.
+        asked: answers of readers that had learned other lessons before.
+    """
     sections: list[Section] = [_headline(outcomes)]
     for outcome in outcomes:
         sections += _sections(outcome)
+    sections += [
+        Passages(f"Asked {lesson.reader} ({lesson.language})", _asked(lesson, answers))
+        for lesson, answers in asked
+    ]
     machine = outcomes[0].results["transferred"].results["machine"]
     sections.append(KeyValues("Machine", machine))
     about = " · ".join(f"{o.lesson.model} on {o.lesson.data}" for o in outcomes)
@@ -78,7 +92,6 @@ def _sections(outcome: Outcome) -> list[Section]:
     evaluations = [row for row in rows if row["kind"] == "eval"]
     training = [row for row in rows if row["kind"] == "train"]
     within = f" ({lesson.language})"
-    asked = [_asked(lesson, *pair) for pair in zip(lesson.questions, outcome.answers, strict=True)]
     return [
         Note("What was done" + within, lesson.about),
         Curves(
@@ -102,24 +115,26 @@ def _sections(outcome: Outcome) -> list[Section]:
             low="low",
             high="high",
         ),
-        Passages("Asked after training" + within, asked),
+        Passages("Asked after training" + within, _asked(lesson, outcome.answers)),
         *_examples(outcome.recipe, results["transferred"]),
         KeyValues("All metrics" + within, {name: dict(r.metrics) for name, r in results.items()}),
         KeyValues("Configuration" + within, outcome.recipe),
     ]  # fmt: skip
 
 
-def _asked(lesson: Lesson, question: str, answer: Answer) -> Passage:
-    wanted = lesson.questions[question]
-    start = lesson.passage.index(wanted)
-    return Passage(
-        question=question,
-        context=lesson.passage,
-        gold=[(start, start + len(wanted))],
-        predicted=(answer.start or 0, answer.end or 0),
-        good=normalize_squad(answer.text) == normalize_squad(wanted),
-        caption=f"probability {answer.probability or 0:.0%}",
-    )
+def _asked(lesson: Lesson, answers: Sequence[Answer]) -> list[Passage]:
+    """A lesson's passage once for each question, with what is right and what was answered."""
+    return [
+        Passage(
+            question=question,
+            context=lesson.passage,
+            gold=[(start := lesson.passage.index(wanted), start + len(wanted))],
+            predicted=(answer.start or 0, answer.end or 0),
+            good=normalize_squad(answer.text) == normalize_squad(wanted),
+            caption=f"probability {answer.probability or 0:.0%}",
+        )
+        for (question, wanted), answer in zip(lesson.questions.items(), answers, strict=True)
+    ]
 
 
 def _examples(recipe: Mapping[str, Any], result: FinetuneResult) -> list[Section]:
