@@ -261,6 +261,8 @@ def test_a_file_and_the_command_line_read_the_same(tmp_path: Path) -> None:
 @example("1e-6")
 @example("2024-05-01")
 @example("12:30")
+@example("\x850E0")
+@example("a\u2028b")
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "written.yaml"
     path.write_text(as_yaml({"key": value}), encoding="utf-8")

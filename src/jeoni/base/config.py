@@ -128,6 +128,15 @@ for _kind in (_Loader, _Dumper):  # YAML 1.1 wants a dot in the number and a sig
     )
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """In double quotes, escaped, where YAML would take a letter for the end of a line."""
+    style = '"' if any(letter in text for letter in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def as_yaml(values: Mapping[str, Any]) -> str:
     """The text of a recipe file with these values, for ``read_yaml``."""
     return yaml.dump(values, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
