@@ -25,6 +25,8 @@ _WORDS = {
 _LENGTHS = ((1, 10), (11, 25), (26, 50), (51, 100), (101, 10**9))
 _NAMES = {"f1": "F1", "rouge_w": "ROUGE-W"}
 SHOWN = 12
+RIGHT = 99.99
+"""A score from which on an answer counts as right."""
 
 
 def span_sections(
@@ -69,7 +71,7 @@ def _passage(record: Record, prediction: SpanPrediction, score: float, metric: s
         context=text_field(record, "context"),
         gold=list(dict.fromkeys(spans)),
         predicted=(prediction.start, prediction.end) if prediction.text else None,
-        good=score >= 99.99,
+        good=score >= RIGHT,
         caption=f"{metric} {score:.0f}, probability {prediction.probability:.0%}",
     )
 

@@ -10,6 +10,11 @@ SHOWN = 12
 _LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # words
 
 
+def is_right(score: float, best: float) -> bool:
+    """Whether a text has the score of one that is right, but for rounding."""
+    return score >= best * 0.9999
+
+
 def text_sections(
     sources: Sequence[str],
     references: Sequence[Sequence[str]],
@@ -31,7 +36,7 @@ def text_sections(
     """
     rows = zip(sources, references, texts, scores, strict=True)
     items = [
-        Text(source, " | ".join(gold), text or NOTHING, score >= best * 0.9999)
+        Text(source, " | ".join(gold), text or NOTHING, is_right(score, best))
         for source, gold, text, score in rows
     ]
     order = sorted((i for i in range(len(items)) if not items[i].good), key=scores.__getitem__)

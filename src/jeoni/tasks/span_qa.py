@@ -26,7 +26,7 @@ from jeoni.ops.losses import segment_log_softmax
 from jeoni.report.sections import Section
 from jeoni.tasks._span_decode import choose
 from jeoni.tasks._span_heads import JOINT, QUESTION, Asked, Independent, Joint, Spans
-from jeoni.tasks._span_report import span_sections
+from jeoni.tasks._span_report import RIGHT, span_sections
 from jeoni.tasks._span_scores import WITH_NO_ANSWER, span_scores
 from jeoni.tasks._span_trim import Trim
 from jeoni.tasks._span_types import Candidate, EncodedSpans, SpanPrediction, Window, WindowAnswers
@@ -35,12 +35,10 @@ from jeoni.text.tokenizer import Pieces
 
 HEADS = {"question": QUESTION, "joint": JOINT}
 """Heads that a checkpoint may bring, and ``auto`` takes then."""
-RIGHT = 99.99
-"""A score from which on an answer counts as right."""
 WEIGHT = 0.5
 """Of the loss of there being an answer, beside that of start and end (XLNet's code); also of ``trim``."""
 LONGEST_PARTICLE = 4
-"""Characters; with such as ``에서는`` and ``이라는`` nearly all Korean answers end where they should."""
+"""Characters; with jeoni-ko-small's vocabulary, of 8,522 answers of wiki-ko-qa none leaves off over 3."""
 
 
 class SpanQAConfig(Config):

@@ -248,7 +248,7 @@ class Tagging(Task[Kept, TagPrediction]):
         for record, sentence, gold, p in rows:
             there = sentence.there(len(gold), words="tokens" in record.fields)
             sure += compress(p.probabilities, there)
-            right += compress(map(str.__eq__, gold, p.tags), there)
+            right += compress(_right(gold, p), there)
         return sure, right
 
     def surest(
@@ -257,13 +257,13 @@ class Tagging(Task[Kept, TagPrediction]):
         """Of the word of each text that stands for it."""
         assert isinstance(encoded, EncodedTags)
         rows = zip(encoded.gold, predictions, strict=True)
-        return surest_words((p.probabilities, list(map(str.__eq__, g, p.tags))) for g, p in rows)
+        return surest_words((p.probabilities, _right(gold, p)) for gold, p in rows)
 
     def verdict(self, encoded: Encoded, prediction: TagPrediction, example: int) -> Verdict | None:
         """The tag of that word alone, in the window that it is believed of."""
         assert isinstance(encoded, EncodedTags)
         gold, sentence = encoded.gold[example], encoded.sentences[example]
-        word = deciding(prediction.probabilities, list(map(str.__eq__, gold, prediction.tags)))
+        word = deciding(prediction.probabilities, _right(gold, prediction))
         if word is None:
             return None
         units = sentence.units
@@ -283,6 +283,11 @@ class Tagging(Task[Kept, TagPrediction]):
         """Name and settings for jeoni.json."""
         values = {"labels": self.tags.given, "scheme": self.tags.scheme, "metric": self.metric}
         return {"task": "tagging", **self.config.model_dump(), **values}
+
+
+def _right(gold: Sequence[str], prediction: TagPrediction) -> list[bool]:
+    """Of each word whether its tag is right."""
+    return list(map(str.__eq__, gold, prediction.tags))
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:

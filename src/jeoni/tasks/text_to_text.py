@@ -31,7 +31,7 @@ from jeoni.tasks import _templates, _text_scores
 from jeoni.tasks._task import Encoded, Scores, Task, TaskType, Verdict
 from jeoni.tasks._text_features import WRITTEN
 from jeoni.tasks._text_layout import Layout, plain
-from jeoni.tasks._text_report import text_sections
+from jeoni.tasks._text_report import is_right, text_sections
 from jeoni.tasks._text_scores import MAIN, TextMetric, Units
 
 FULL = "sources that fill max_source (cut if longer)"
@@ -225,7 +225,7 @@ class TextToText(Task[Kept, TextPrediction]):
         self, encoded: Encoded, predictions: Sequence[TextPrediction], scores: Scores
     ) -> tuple[list[float], list[bool]]:
         """The probability of each whole text."""
-        right = [score >= self._best * 0.9999 for score in scores.per_example]
+        right = [is_right(score, self._best) for score in scores.per_example]
         return [p.probability for p in predictions], right
 
     def verdict(self, encoded: Encoded, prediction: TextPrediction, example: int) -> Verdict:
