@@ -102,7 +102,7 @@ def test_questions_and_their_passages(reader: Model) -> None:
 def test_hidden_states_of_a_text_alone_and_of_what_is_none(encoder: Model) -> None:
     (found,) = encoder.hidden_states("Seoul")
     assert np.array_equal(found, encoder.hidden_states(["Seoul"])[0])
-    for item in (None, 3, [1.5], [["1"]], [None]):
+    for item in (None, 3, [1.5], [["1"]], [None], b"Han"):
         with pytest.raises(UserError, match="input 0: neither a text, a pair of texts, nor a list"):
             encoder.hidden_states([item])  # type: ignore[list-item]
     assert len(encoder.hidden_states(np.array([[1, 2]])[:, :])) == 1
@@ -113,6 +113,17 @@ def test_what_is_no_model_by_name(use: Callable[..., Any], encoder: Model) -> No
     for model, kind in ((None, "NoneType"), (encoder, "Model")):
         with pytest.raises(UserError, match=f"a model is named by .* this is a {kind}"):
             use(model)
+
+
+def test_names_that_are_too_long_and_folders_that_are_files(encoder: Model, tmp_path: Path) -> None:
+    for name in ("x" * 5000, f"/tmp/{'x' * 300}"):
+        with pytest.raises(UserError, match=r"no folder '?[/x]"):
+            jeoni.load(name)
+    (tmp_path / "file").write_text("not a folder")
+    for folder in (tmp_path / "file", tmp_path / "file" / "model"):
+        with pytest.raises(UserError, match=r"cannot write .*file"):
+            encoder.save(folder)
+    assert (tmp_path / "file").read_text() == "not a folder"
 
 
 def test_wrong_values_of_arguments(encoder: Model, classifier: Model, tmp_path: Path) -> None:

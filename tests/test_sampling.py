@@ -197,6 +197,13 @@ def test_settings_that_make_no_sense(values: dict[str, Any], message: str) -> No
         Settings.of(**values)
 
 
+def test_numbers_of_numpy() -> None:
+    found = Settings.of(max_new=np.int64(3), temperature=np.float32(0.5), early_stopping=np.True_)
+    assert found == Settings.of(max_new=3, temperature=0.5, early_stopping=True)
+    with pytest.raises(UserError, match="max_new is 0"):
+        Settings.of(max_new=np.int64(0))
+
+
 def test_as_many_seeds_as_prompts() -> None:
     with pytest.raises(UserError, match="2 seeds for 4 prompts"):
         writer().generate(PROMPTS, seed=[1, 2], temperature=1.0)

@@ -14,7 +14,7 @@ from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
 from jeoni.models.model import Model
 from jeoni.tasks._span_types import Window
-from jeoni.tasks.span_qa import SpanQAConfig, _target
+from jeoni.tasks.span_qa import SpanQAConfig
 from span_tasks import LONG, covered, make
 
 
@@ -51,8 +51,8 @@ def test_targets_are_the_answer(model: Model, record: Record) -> None:
 )
 def test_tokens_of_an_answer(answer: tuple[int, int] | None, target: tuple[int, int, int]) -> None:
     offsets = np.array([[0, 2], [2, 4], [5, 7]], np.int32)
-    assert _target(Window(5, offsets), answer) == target
-    assert _target(Window(5, offsets + 1), (0, 4)) == (0, 0, 0)  # begins before the window
+    assert Window(5, offsets).place(answer) == target
+    assert Window(5, offsets + 1).place((0, 4)) == (0, 0, 0)  # begins before the window
 
 
 def test_the_sequence_is_cls_question_sep_passage_sep(model: Model) -> None:

@@ -1,5 +1,6 @@
 """Read and write models in Hugging Face layout."""
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
@@ -120,8 +121,8 @@ def knowing(where: str | Path) -> Family | None:
     if not isinstance(where, str | Path):
         raise UserError(f"a model is named by a folder or a name, this is a {type(where).__name__}")
     path = Path(where).expanduser()
-    usual = any((path / part / CONFIG).exists() for part in (".", "model"))
-    if not str(where) or not path.exists() or usual:
+    usual = any(os.path.exists(path / part / CONFIG) for part in (".", "model"))
+    if not str(where) or not os.path.exists(path) or usual:
         return None
     families = (own_family(name) for name in lookup.names(FAMILIES))
     return next((own for own in families if own.foreign and own.foreign.knows(path)), None)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from jeoni.base import rng
 from jeoni.base.batch import Batch
 from jeoni.base.errors import UserError
+from jeoni.base.files import named_problems
 from jeoni.models.backbone import initialize
 from jeoni.models.decoding import shift_right
 from jeoni.models.family import Family
@@ -273,7 +274,8 @@ class Model(nn.Module):
             encoding = self.tokenizer.encode(*item)
             ids, segments = list(encoding.ids), list(encoding.segments)
         else:
-            ids = self._listed(list(item) if isinstance(item, Iterable) else [None], number)
+            listed = isinstance(item, Iterable) and not isinstance(item, bytes)
+            ids = self._listed(list(item) if listed else [None], number)
             segments = [0] * len(ids)
         self.check_ids(ids, f"input {number}")
         return ids, segments
@@ -338,7 +340,8 @@ class Model(nn.Module):
         """Write the model in Hugging Face layout: config, weights, tokenizer (see ``hub.save``)."""
         from jeoni.models import hub
 
-        return hub.save(self, Path(folder))
+        with named_problems(Path(folder), "give another folder"):
+            return hub.save(self, Path(folder))
 
 
 def _chunks(order: Sequence[int], lengths: Sequence[int]) -> Iterable[list[int]]:

@@ -57,7 +57,7 @@ class Settings:
 
     @classmethod
     def of(cls, **values: Any) -> "Settings":
-        """From names and values; lists and a single stop text are taken, too.
+        """From names and values; lists, a single stop text and numpy's numbers are taken, too.
 
         Raises:
             UserError: a name that there is none of, or a value that makes no sense.
@@ -66,6 +66,7 @@ class Settings:
         for name in values:
             if name not in names:
                 raise UserError(f"generation has no setting {name!r}", hint=suggest(name, names))
+        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
         stop = () if values.get("stop") is None else values["stop"]
         values["stop"] = tuple(stop) if isinstance(stop, list | tuple | set) else (stop,)
         if isinstance(values.get("seed"), list | range):

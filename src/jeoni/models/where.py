@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 from pathlib import Path
 
 from jeoni.base.errors import UserError
@@ -39,7 +40,7 @@ def resolve(where: str | Path) -> Path:
     if text.startswith("package:"):
         return _in_package(text.removeprefix("package:"))
     folder = Path(where).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):  # no error for names that are too long, as pathlib has
         for candidate in (folder, folder / "model"):
             if (candidate / CONFIG).exists():
                 return candidate
@@ -47,7 +48,7 @@ def resolve(where: str | Path) -> Path:
             f"no model in {folder}: neither {CONFIG} nor model/{CONFIG}",
             hint="has the run that should have written it finished?",
         )
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise UserError(f"{folder} is a file", hint="a model is a folder with config.json in it")
     if text in shipped():
         return SHIPPED / text
@@ -76,8 +77,6 @@ def _in_package(path: str) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    import os
-
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.safetensors", "pytorch_model*.bin"]

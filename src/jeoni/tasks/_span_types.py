@@ -22,6 +22,22 @@ class Window:
     first: int
     offsets: NDArray[np.int32]
 
+    def place(self, answer: tuple[int, int] | None) -> tuple[int, int, int]:
+        """Where characters ``[start, end)`` of the passage are: first and last token in the sequence.
+
+        Third, how many characters of the last token are behind them. ``(0, 0, 0)`` if they are not here.
+        """
+        offsets = self.offsets
+        if answer is None or not len(offsets):
+            return 0, 0, 0
+        if answer[0] < offsets[0, 0] or answer[1] > offsets[-1, 1]:
+            return 0, 0, 0
+        first = int(np.searchsorted(offsets[:, 1], answer[0], side="right"))
+        last = int(np.searchsorted(offsets[:, 0], answer[1], side="left")) - 1
+        if last < first:
+            return 0, 0, 0
+        return self.first + first, self.first + last, max(0, int(offsets[last, 1]) - answer[1])
+
     def trimmed(self, cut: NDArray[np.int64]) -> "Window":
         """Without so many characters at the end of each token ``[P]``; of a token, one is left."""
         starts, ends = self.offsets.T

@@ -134,7 +134,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
                 sequences.append(tokenizer.build_pair(asked, passage.ids[start:end]))
                 windows.append(Window(first, passage.offsets[start:end]))
                 examples.append(number)
-                targets.append(_target(windows[-1], answer))
+                targets.append(windows[-1].place(answer))
         features = Features.of(
             [ids for ids, _ in sequences],
             [segments for _, segments in sequences],
@@ -148,7 +148,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         return EncodedSpans(records, features, notes, windows)
 
     def _targets(self, places: Sequence[tuple[int, int, int]]) -> dict[str, Sequence[int]]:
-        """What ``_target`` says of each window, by name."""
+        """The places of answers in each window, by name."""
         starts, ends, beyond = ([place[column] for place in places] for column in range(3))
         trims = {} if self.trim is None else self.trim.targets(beyond)
         return {"start": starts, "end": ends, **trims}
@@ -286,7 +286,7 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
         assert isinstance(encoded, EncodedSpans)
         said = (prediction.start, prediction.end) if prediction.text else None
         own = np.flatnonzero(encoded.features.examples == example).tolist()
-        places = [_target(encoded.windows[sequence], said) for sequence in own]
+        places = [encoded.windows[sequence].place(said) for sequence in own]
         held = next((number for number, (_, end, _) in enumerate(places) if end), 0)
         answers = [a["text"] for a in encoded.records[example].fields.get("answers", [])]
         right = answers[0] if answers else "no answer"
@@ -296,23 +296,6 @@ class SpanQA(Task[WindowAnswers, SpanPrediction]):
     def settings(self) -> dict[str, Any]:
         """Name and settings for jeoni.json."""
         return {"task": "span_qa", **self.config.model_dump(), "head": self.head}
-
-
-def _target(window: Window, answer: tuple[int, int] | None) -> tuple[int, int, int]:
-    """First and last token of the answer in the sequence, and characters of the last one behind it.
-
-    ``(0, 0, 0)`` if the window does not hold it.
-    """
-    offsets = window.offsets
-    if answer is None or not len(offsets):
-        return 0, 0, 0
-    if answer[0] < offsets[0, 0] or answer[1] > offsets[-1, 1]:
-        return 0, 0, 0
-    first = int(np.searchsorted(offsets[:, 1], answer[0], side="right"))
-    last = int(np.searchsorted(offsets[:, 0], answer[1], side="left")) - 1
-    if last < first:
-        return 0, 0, 0
-    return window.first + first, window.first + last, max(0, int(offsets[last, 1]) - answer[1])
 
 
 def from_data(dataset: Dataset) -> dict[str, Any]:
