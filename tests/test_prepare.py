@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import zstandard
@@ -16,6 +17,7 @@ import zstandard
 import corpora
 from jeoni.base.errors import UserError
 from jeoni.data.prepare import sources
+from jeoni.data.prepare.document_lines import DocumentLines
 from jeoni.data.prepare.settings import PrepareConfig
 from jeoni.text.boundaries import word_starts
 from tokenizer_samples import small
@@ -287,6 +289,26 @@ def test_a_parquet_without_the_column(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"no column 'text'\n.*body; say which: --text-column"):
         corpora.run(tmp_path / "out", tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_several_columns_are_the_lines_of_a_document(ending: str, tmp_path: Path) -> None:
+    columns = [["a cat\nsleeps", "it rains", "nothing follows", ""],
+               ["an animal rests", "it is wet", "", "it"],
+               ["a dog runs", "", "but this", "is"]]  # fmt: skip
+    path = tmp_path / f"pairs.{ending}"
+    write: Any = pq.write_table if ending == "parquet" else pyarrow.csv.write_csv
+
+    def lines(names: list[str], column: str) -> list[str]:
+        write(pa.table(columns, names=names), path)
+        return list(DocumentLines([path], text_column=column))
+
+    first = ["a cat sleeps", "an animal rests", "a dog runs", "it rains", "it is wet"]
+    assert lines(["a", "b", "c"], "a,b,c") == [*first, "nothing follows"]
+    assert lines(["a", "b", "c"], "b,a")[:2] == ["an animal rests", "a cat sleeps"]
+    assert lines(["a,b", "b", "c"], "a,b")[0] == "a cat"  # one name with a comma in it
+    with pytest.raises(UserError, match=r"no column 'd'\n.*columns: a, b, c; say which"):
+        lines(["a", "b", "c"], "a,d")
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz"])

@@ -128,7 +128,9 @@ def prepare(
     language: Annotated[
         list[str] | None, typer.Option(help="Keep documents in this language (repeatable).")
     ] = None,
-    text_column: Annotated[str, typer.Option(help="Where the text is.")] = "text",
+    text_column: Annotated[
+        str, typer.Option(help="Where the text is; a,b: a line of each column.")
+    ] = "text",
     score_column: Annotated[
         str, typer.Option(help="Where the score is, if there is one; '': look at none.")
     ] = "score",

@@ -50,7 +50,10 @@ def train(
         int | None, typer.Option(help="Learn from so many lines, drawn evenly from all files.")
     ] = None,
     text_column: Annotated[
-        str, typer.Option(help="Where the text is, in .jsonl, .csv, .tsv, .json and .parquet.")
+        str,
+        typer.Option(
+            help="Where the text is, in .jsonl, .csv, .tsv, .json and .parquet; a,b: a line of each."
+        ),
     ] = "text",
     plain: Annotated[bool, typer.Option("--plain", help="jamo: each letter a token.")] = False,
     force: Annotated[

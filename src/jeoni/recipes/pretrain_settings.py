@@ -58,7 +58,7 @@ class CorpusConfig(Config):
         text: instead: files of plain text (one sentence a line, a blank line between documents), prepared
             beside the run folder first. ``wiki-en`` and ``wiki-ko`` are samples that come with jeoni. Or
             JSON lines, tables, parquet: a document a row.
-        text_column: where the text is in those.
+        text_column: where the text is in those; of several, with commas between, each is a sentence.
         held_out: share of the documents of ``text`` that is not trained on.
         held_out_tokens: tokens of the held-out text that are looked at, at most.
         fraction: share of the other documents that is trained on; a smaller share is part of a larger one.

@@ -15,7 +15,8 @@ class PrepareConfig(Config):
     Attributes:
         inputs: files, patterns such as ``texts/*.zst``, or ``hf:NAME[:CONFIG[:SPLIT]]``.
         tokenizer: folder of the tokenizer.
-        text_column: where the text is in JSON lines, tables and parquet.
+        text_column: where the text is in JSON lines, tables and parquet; of several columns, with commas
+            between (``premise,entailment``), each text is a line of the document.
         score_column: where the score is, if there is one: a document with a lower one than ``min_score``,
             or with an empty one, is dropped (a JSON record without the key has no score, and stays).
             None: scores are not looked at.

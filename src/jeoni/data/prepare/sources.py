@@ -2,8 +2,9 @@
 
 import codecs
 import glob
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -259,13 +260,11 @@ class _Reader:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        wanted = (self.config.text_column, self.config.score_column)
         try:
             with pq.ParquetFile(path) as file:
-                columns = [name for name in file.schema_arrow.names if name in wanted]
-                if wanted[0] not in columns:
-                    hint = f"columns: {', '.join(file.schema_arrow.names)}; {_SAY}"
-                    raise UserError(f"{path}: no column {wanted[0]!r}", hint=hint)
+                there = file.schema_arrow.names
+                wanted = {*self._columns(there, str(path)), self.config.score_column}
+                columns = [name for name in there if name in wanted]
                 number, rows = 0, max(1, file.metadata.num_rows)
                 for batch in file.iter_batches(batch_size=256, columns=columns):
                     for row in batch.to_pylist():
@@ -288,17 +287,30 @@ class _Reader:
                 text, rest = text[end:].lstrip(), True
             yield Document(self.index, record.line, text, score, rest)
 
-    def _text(self, record: Record) -> str:
+    def _columns(self, there: Collection[str], where: str) -> list[str]:
+        """Those with the text: the one of that name, or the several that it names."""
         name = self.config.text_column
-        if name not in record.fields:
-            raise UserError(
-                f"{record.where}: no column {name!r}",
-                hint=f"columns: {', '.join(record.fields)}; {_SAY}",
-            )
-        value = record.fields[name]
-        if value is not None and not isinstance(value, str):
-            raise UserError(f"{record.where}: column {name!r} holds {value!r}, which is no text")
-        return value or ""
+        columns = [name] if name in there else name.split(",")
+        missing = next((column for column in columns if column not in there), None)
+        if missing is not None:
+            hint = f"columns: {', '.join(there)}; {_SAY}"
+            raise UserError(f"{where}: no column {missing!r}", hint=hint)
+        return columns
+
+    def _text(self, record: Record) -> str:
+        """The text of its column; of several, a line of each, up to one that is empty."""
+        texts = []
+        for name in self._columns(record.fields, record.where):
+            value = record.fields[name]
+            if value is not None and not isinstance(value, str):
+                raise UserError(
+                    f"{record.where}: column {name!r} holds {value!r}, which is no text"
+                )
+            texts.append(value or "")
+        if len(texts) == 1:
+            return texts[0]
+        lines = (" ".join(text.split()) for text in texts)
+        return "\n".join(itertools.takewhile(bool, lines))
 
     def _score(self, record: Record) -> float | None:
         name = self.config.score_column
