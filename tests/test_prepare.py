@@ -151,6 +151,16 @@ def test_a_document_that_is_cut_is_on_one_side(
     assert rest
 
 
+def test_of_one_document_some_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many files have no blank line."""
+    monkeypatch.setattr(sources, "LONGEST_DOCUMENT", 100)
+    monkeypatch.setattr(sources, "PORTION", 150)
+    (tmp_path / "a").write_text(corpora.plain(corpora.documents(40)).replace("\n\n", "\n"))
+    done = corpora.run(tmp_path / "out", tmp_path / "a", held_out=0.3)
+    assert done.facts["read"]["documents"] == 1
+    assert 0 < len(done.heldout) < len(done.train)
+
+
 @pytest.mark.parametrize("ending", ["txt", "txt.zst", "jsonl"])
 def test_it_is_read_in_bounded_memory(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -130,28 +130,29 @@ def _join(
         StoreWriter(out / "heldout", tokenizer.vocab_size, meta) as heldout,
         progress(len(parts), "joining", show=show) as bar,
     ):
-        first, last = 0, False
+        held, first = _held_out(parts), 0
         for part in parts:
             stop_if(request)
-            held, lengths = _on_one_side(part["held"], part["rest"], last), part["lengths"]
-            last = bool(held[-1]) if len(held) else last
-            kept = copies.kinds[first : first + len(lengths)] == 0
-            first += len(lengths)
-            _copy(part, train, kept & ~held)
-            _copy(part, heldout, kept & held)
+            own = slice(first, first + len(part["lengths"]))
+            first = own.stop
+            kept = copies.kinds[own] == 0
+            _copy(part, train, kept & ~held[own])
+            _copy(part, heldout, kept & held[own])
             bar.advance()
 
 
-def _on_one_side(held: Bools, rest: Bools, last: bool) -> Bools:
+def _held_out(parts: list[Part]) -> Bools:
     """Of each document whether it is held out; of one that was cut, as its beginning.
 
-    Args:
-        held: by the parts' own hashes, ``[n]``.
-        rest: which go on with the document before, ``[n]``.
-        last: whether what comes before all of them is held out.
+    If then all text is on one side (a file without blank lines is one document), each piece is as its own
+    hash says.
     """
-    begin = np.maximum.accumulate(np.where(rest, -1, np.arange(len(rest))))
-    return np.where(begin < 0, last, held[begin])
+    held, rest = (
+        np.concatenate([np.zeros(0, np.bool_), *(part[name] for part in parts)])
+        for name in ("held", "rest")
+    )
+    whole = held[np.maximum.accumulate(np.where(rest, 0, np.arange(len(rest))))]
+    return whole if whole.any() and not whole.all() else held
 
 
 def _copy(part: Part, writer: StoreWriter, documents: Any) -> None:
