@@ -377,6 +377,14 @@ def test_settings_of_the_loop_leave_the_others_of_the_recipe(tmp_path: Path) -> 
     assert resolve(path, [], {"data": {"train": "b.csv"}}).data == DataConfig(train="b.csv")
 
 
+def test_sections_may_be_settings_of_python(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("model: a\ndata: squad\ntrain: {epochs: 3, lr: 1e-3}\n")
+    full = resolve(path, ["train.warmup=0"], {"train": TrainConfig(epochs=1)})
+    assert (full.train.epochs, full.train.lr, full.train.warmup) == (1, 1e-3, 0)
+    assert resolve(None, [], {"model": "a", "data": DataConfig(name="squad")}).data.name == "squad"
+
+
 def test_an_error_names_the_recipe_file(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_text("model: a\ndata: squad\nepochs: 3\n")

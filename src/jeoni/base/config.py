@@ -185,6 +185,7 @@ def gather(
             f"a recipe is a file or a mapping, this is a {type(recipe).__name__}",
             hint="give keys by their names: model=MODEL, data=NAME",
         )
+    values, settings = _plain(values), _plain(settings)
     both = {**values, **settings}
     for key, entry in model.model_fields.items():
         below, above = values.get(key), settings.get(key)
@@ -232,7 +233,9 @@ def _read_value(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A copy as a file could hold it: of texts, numbers and lists."""
+    """A copy as a file could hold it: of texts, numbers and lists; of sections, what is set in them."""
+    if isinstance(value, Config):
+        value = value.model_dump(exclude_unset=True)
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
