@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.models import hub
 from jeoni.models.model import Model
 from jeoni.models.spec import ArchSpec
+from jeoni.tasks._span_types import Window
 from jeoni.tasks.span_qa import LONGEST_PARTICLE, SpanQA, from_data
 from jeoni.text.training import train_wordpiece
 from span_tasks import make
@@ -25,6 +27,13 @@ ANSWERS = {
 }
 RECORDS = [tiny.question(q, PASSAGE, a, id=q) for q, a in ANSWERS.items()]
 BEYOND = [1, 1, 1, 0, 1]
+
+
+def test_what_is_left_of_tokens() -> None:
+    """Of a token without characters (SentencePiece's for a blank alone), none; of others, one at least."""
+    window = Window(1, np.array([[0, 0], [0, 3], [3, 4]], np.int32))
+    assert window.trimmed(np.array([0, 1, 0])).offsets.tolist() == [[0, 0], [0, 2], [3, 4]]
+    assert window.trimmed(np.array([4, 4, 4])).offsets.tolist() == [[0, 0], [0, 1], [3, 4]]
 
 
 @pytest.fixture

@@ -39,9 +39,10 @@ class Window:
         return self.first + first, self.first + last, max(0, int(offsets[last, 1]) - answer[1])
 
     def trimmed(self, cut: NDArray[np.int64]) -> "Window":
-        """Without so many characters at the end of each token ``[P]``; of a token, one is left."""
+        """Without so many characters at the end of each token ``[P]``; of what a token has, one is left."""
         starts, ends = self.offsets.T
-        return Window(self.first, np.stack([starts, np.maximum(ends - cut, starts + 1)], 1))
+        least = np.minimum(starts + 1, ends)  # SentencePiece's "▁" may have none
+        return Window(self.first, np.stack([starts, np.maximum(ends - cut, least)], 1))
 
 
 @dataclass(frozen=True)
