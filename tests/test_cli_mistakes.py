@@ -212,5 +212,12 @@ def test_what_one_may_not_read(
     user_error(result, f"no permission for {path}")
 
 
+def test_a_text_where_a_file_should_be(jeoni: Run, tmp_path: Path) -> None:
+    """Of 90 Korean letters, no file system has a name."""
+    text = "가" * 90
+    result = jeoni("tokenizer", "train", text, "--out", str(tmp_path / "out"))
+    user_error(result, f"{text}: File name too long")
+
+
 def test_a_home_that_is_none(jeoni: Run) -> None:
     user_error(jeoni("data", "list", "--root", "~nobody-of-that-name/data"), "begins with ~")

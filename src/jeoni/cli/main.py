@@ -98,6 +98,8 @@ def run() -> None:
     except PermissionError as error:
         _leave(f"no permission for {error.filename}" if error.filename else str(error), 2)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # a text where a file should be
+            _leave(f"{error.filename}: {error.strerror}", 2)
         if error.errno not in (errno.EPIPE, *FULL):
             raise
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for what is left of it)
