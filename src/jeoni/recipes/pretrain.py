@@ -135,6 +135,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
         rate = pretrain_pages.rate(recipe, mixture, result, unseen)
     kept = result.best_metrics if recipe.train.keep_best else {}  # of the weights that are saved
     metrics = {k: v for k, v in (kept or result.last_metrics).items() if v is not None}
+    beside = {name: str(path) for name, path in mixture.files().items()}
     found = {
         "metrics": metrics,
         "objectives": recipe.objectives,
@@ -142,7 +143,7 @@ def _run(recipe: PretrainRecipe, folder: Path, on_groups: OnGroups | None) -> di
         "data": {
             **texts.facts,
             **({"added_tokens": added} if added else {}),
-            "files": {name: str(path) for name, path in mixture.files().items()},
+            **({"files": beside} if beside else {}),
         },
         "training": result.to_json(),
         "rate": rate,
