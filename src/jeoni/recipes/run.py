@@ -117,12 +117,10 @@ def claim(folder: Path, recipe: Config, files: Mapping[str, Path], verb: str = "
     path = folder / RECIPE
     if path.exists():
         return
+    text = as_yaml(_values(recipe))
     try:
         write_json(folder / DATA, fingerprint(files))
-        write_text(
-            path,
-            f"# Go on, or see it again: jeoni {verb} {path} out={folder}\n{as_yaml(_values(recipe))}",
-        )
+        write_text(path, f"# Go on, or see it again: jeoni {verb} {path} out={folder}\n{text}")
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror}", hint="give another folder with out="

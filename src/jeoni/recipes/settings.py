@@ -134,7 +134,5 @@ class FinetuneRecipe(Config):
         data = self.data.name or Path(self.data.train or "data").name.split(".")[0]
         model = self.model.removeprefix("package:").rstrip("/").replace("/", "-")
         start = "" if self.init == "pretrained" else "-random"
-        return (
-            Path("runs")
-            / f"{data}-{Path(model).name}{start}-{self.strategy['name']}-{run.mark(self)}"
-        )
+        name = f"{data}-{Path(model).name}{start}-{self.strategy['name']}"
+        return Path("runs") / f"{name}-{run.mark(self)}"

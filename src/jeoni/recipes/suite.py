@@ -169,7 +169,7 @@ def _evaluated(
     files = run.fingerprint({str(number): file for number, file in enumerate(paths)})
     if path.exists():
         known: dict[str, Any] = read_json(path)
-        if known.get("files", files) == files:  # it was not written down at first
+        if known.get("files", files) == files:  # one that does not say is believed
             return known
     task = settings.get("task")
     kind = task.get("name") if isinstance(task, Mapping) else task

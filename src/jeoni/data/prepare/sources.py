@@ -231,10 +231,7 @@ class _Reader:
                         self.position = consumed(stream)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            raise UserError(
-                f"{path}, line {number}: not UTF-8",
-                hint=NOT_UTF8,
-            ) from None
+            raise UserError(f"{path}, line {number}: not UTF-8", hint=NOT_UTF8) from None
         if carried:
             yield number, carried
 

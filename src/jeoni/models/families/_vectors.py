@@ -155,10 +155,8 @@ def _decoded(path: Path, where: str, raw: bytes) -> str:
     try:
         word = raw.decode()
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, {where}: the word is not UTF-8 (byte {error.start})",
-            hint=NOT_UTF8,
-        ) from None
+        what = f"the word is not UTF-8 (byte {error.start})"
+        raise UserError(f"{path}, {where}: {what}", hint=NOT_UTF8) from None
     if not word or "\n" in word:
         raise UserError(f"{path}, {where}: no word")
     return word
