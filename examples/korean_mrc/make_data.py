@@ -16,7 +16,7 @@ from jeoni.data.catalog import DataConfig, open_dataset
 from jeoni.data.record import Record
 
 MOST = 20_000
-"""Examples of a file, of the 59,654 there are to learn from: an epoch should not take long."""
+"""Examples of a file, of the 63,464 there are to learn from: an epoch should not take long."""
 
 
 def write(folder: str | Path, limit: int = MOST) -> None:
