@@ -20,6 +20,7 @@ from jeoni.base.errors import UserError
 from jeoni.models import convert as module
 from jeoni.models import hub
 from jeoni.models.convert import Conversion, convert
+from jeoni.tasks import _find as tasks
 from peers import WEIGHTS, assert_same_outputs, edit_weights, read_to_end
 
 FAMILIES = peers.families()
@@ -191,6 +192,20 @@ def test_tokenizer_and_task_go_along(tmp_path: Path) -> None:
     text = tiny.texts()[1]
     assert again.tokenizer.encode(text).ids == model.tokenizer.encode(text).ids
     assert (tmp_path / "new/README.md").read_text() == "카드"
+
+
+def test_a_task_s_own_heads_go_along(tmp_path: Path) -> None:
+    """Those, too, that only the task puts on: it would not answer without them."""
+    kind, model = tasks.find("span_qa"), tiny.model()
+    config = kind.config(max_length=64, stride=16, max_question=16, trim=3, answerability=True)
+    model.settings = kind.task(model=model, config=config, seed=5).settings()
+    model.save(tmp_path / "old")
+    assert not convert(tmp_path / "old", tmp_path / "new").left_out
+    old, new = (load_file(tmp_path / name / WEIGHTS) for name in ("old", "new"))
+    assert {"heads.trim.weight", "heads.answerability.bias"} <= old.keys() == new.keys()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    both = [jeoni.answer(tmp_path / n, "Where?", "In Seoul.") for n in ("old", "new")]
+    assert both[0] == both[1]
 
 
 def test_one_s_own_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

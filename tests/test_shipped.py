@@ -14,12 +14,13 @@ import jeoni
 from jeoni.base.errors import UserError
 from jeoni.base.files import read_json
 from jeoni.models import hub, where
+from jeoni.recipes.demo_lessons import KOREAN
 
 NAMES = where.shipped()
 
 
 def test_there_are_some() -> None:
-    assert {"jeoni-ko-small", "jeoni-en-small"} <= set(NAMES)
+    assert {"jeoni-ko-small", "jeoni-ko-small-qa", "jeoni-en-small"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,3 +86,8 @@ def test_the_command_of_a_card(data: dict[str, Any], said: str) -> None:
 def test_weights_are_trained_in_float32() -> None:
     model = hub.load(where.resolve(NAMES[0]))
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_the_korean_reader_answers_what_the_demonstration_asks() -> None:
+    for question, wanted in KOREAN.questions.items():
+        assert jeoni.answer(KOREAN.reader, question, KOREAN.passage).text == wanted

@@ -20,7 +20,7 @@ from jeoni.models import hub
 from jeoni.models import tensors as tensor_files
 from jeoni.models.config_file import write_config
 from jeoni.models.family import Family
-from jeoni.models.weights import rename
+from jeoni.models.weights import OWN, rename
 from jeoni.models.where import CONFIG
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -113,7 +113,8 @@ def convert(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = hub.from_published(*published) if published else hub.load(folder, family=family)
-    tensors = hub._their_tensors(model)
+    own = {name: tensor for name, tensor in model.spare.items() if name.startswith(OWN)}
+    tensors = own | hub._their_tensors(model)  # a task's heads, which are put on with the task
     names = {old: _new_name(old, model.family, tensors) for old in kinds}
     before = {new: kinds[old] for old, new in names.items() if new is not None}
     tensors = {

@@ -367,10 +367,8 @@ def _named_heads(model: Model) -> set[str]:
 def _without_tied(model: Model, named: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
     """The tensors without those that repeat the word table; a head's own one stays."""
     family, spec = model.family, model.spec
-    body = (
-        row for row in expand(family.body, spec) if row.ours.endswith("embeddings.words.weight")
-    )
-    table = next((row.theirs[0] for row in body), "")
+    place = "embeddings.words.weight"
+    table = next((r.theirs[0] for r in expand(family.body, spec) if r.ours.endswith(place)), "")
     tables = [expand(rows, spec) for rows in family.heads.values()]
     own = {name for rows in tables for row in rows for name in row.theirs}
     untied = model.config.get("tie_word_embeddings") is False

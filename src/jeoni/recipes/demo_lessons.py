@@ -91,5 +91,6 @@ KOREAN = Lesson(
         "대한민국의 수도는 어디인가?": "서울특별시",
         "대한민국의 국기는 무엇인가?": "태극기",
     },
+    reader="jeoni-ko-small-qa",
 )
 LESSONS = (ENGLISH, KOREAN)
