@@ -220,7 +220,7 @@ def test_a_save_that_fails_leaves_a_whole_model_or_none(
         "config": (hub.files, "write_json"),
     }[step]
     monkeypatch.setattr(*target, fail)
-    with pytest.raises(UserError, match="cannot write .*No space"):
+    with pytest.raises(UserError, match=r"cannot write .*No space"):
         fresh("bert", "classification", seed=2).save(tmp_path)
     monkeypatch.undo()
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
